@@ -1,0 +1,276 @@
+"""Carrying out a plan: files, workers, resuming, and the records of what was done."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import hashlib
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import poisongen
+from poisongen.datasets import find_layout
+from poisongen.errors import DataError, OutputError
+from poisongen.files.store import LinkMode
+from poisongen.manifest import (
+    ALGORITHM,
+    FOLDER,
+    LINKS,
+    MANIFEST,
+    RECIPE,
+    SKIPPED,
+    SUMMARY,
+    bytes_sha256,
+    fingerprint,
+    json_line,
+)
+from poisongen.output import Staging, check_only_ours, look_at, open_staging, read_summary
+from poisongen.parallel import for_each, job_count
+from poisongen.plan import Plan, make_plan
+from poisongen.recipe import Recipe, make_recipe
+from poisongen.rules import Rules, make_rules, settle
+from poisongen.sample import Task, do_task
+from poisongen.source import SourceFile, check_apart, find_root, list_files
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe settled for a dataset on disk: its root, its files, and the rules."""
+
+    root: Path
+    files: tuple[SourceFile, ...]
+    rules: Rules
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build did: where it is, its fingerprint and counts, and whether it had been finished before."""
+
+    out: Path
+    fingerprint: str
+    counts: Mapping[str, int]
+    already_built: bool
+
+
+def prepare(recipe: Recipe | Mapping[str, Any], root: Path | None) -> Prepared:
+    """Check a recipe against the dataset at `root` (or where its layout is usually found)."""
+    recipe = recipe if isinstance(recipe, Recipe) else make_recipe(recipe)
+    layout = find_layout(recipe.dataset)
+    found_root = find_root(layout, root)
+    files = list_files(found_root)
+    if not files:
+        raise DataError(found_root, f"the folder is empty; {layout.how_to_get}")
+    classes = layout.classes(found_root)
+    return Prepared(found_root, tuple(files), make_rules(settle(recipe, layout, classes), classes))
+
+
+def default_out(recipe: Recipe) -> Path:
+    """Return poisoned/DATASET-STRATEGY-FINGERPRINT8 of a settled recipe."""
+    return Path("poisoned") / f"{recipe.dataset}-{recipe.strategy}-{recipe.fingerprint()[:8]}"
+
+
+def plan_build(
+    recipe: Recipe | Mapping[str, Any], root: Path | None = None, *, jobs: int | None = None, progress: bool = False
+) -> tuple[Prepared, Plan]:
+    """Return what `build` would do, without writing anything (`--dry-run`)."""
+    prepared = prepare(recipe, root)
+    layout = find_layout(prepared.rules.recipe.dataset)
+    return prepared, make_plan(layout, prepared.root, prepared.files, prepared.rules, job_count(jobs), progress)
+
+
+def build(
+    recipe: Recipe | Mapping[str, Any],
+    root: Path | str | None = None,
+    out: Path | str | None = None,
+    *,
+    jobs: int | None = None,
+    link: LinkMode = "auto",
+    force: bool = False,
+    progress: bool = False,
+) -> BuildResult:
+    """Write a poisoned dataset from a clean one.
+
+    `recipe` is a Recipe, or its choices as a mapping (keys as the options of `poisongen build`). `root` is the clean
+    dataset, `out` the folder to write; both have the command's defaults. `jobs` processes work at once (default:
+    all cores). An interrupted build is taken up where it stopped. PoisongenError says what is wrong with recipe,
+    source or output; OUT then holds nothing under a final name.
+    """
+    prepared = prepare(recipe, None if root is None else Path(root))
+    settled = prepared.rules.recipe
+    folder = default_out(settled) if out is None else Path(out)
+    check_apart(prepared.root, folder)
+    recipe_sha256 = settled.fingerprint()
+    if (done := _already_there(folder, recipe_sha256, prepared, force)) is not None:
+        return done
+    if not force and look_at(folder).kind == "unfinished":
+        with open_staging(folder, recipe_sha256):
+            pass  # another build at work is found before the long reading begins
+    layout = find_layout(settled.dataset)
+    plan = make_plan(layout, prepared.root, prepared.files, prepared.rules, job_count(jobs), progress)
+    with _disk_errors(folder), open_staging(folder, recipe_sha256) as staging:
+        staging.begin()
+        if not staging.ready:
+            _fill(staging, prepared, plan, link, job_count(jobs), progress)
+        staging.publish()
+    return _result(folder, already_built=False)
+
+
+def _already_there(out: Path, recipe_sha256: str, prepared: Prepared, force: bool) -> BuildResult | None:
+    """Return the finished build that stands in OUT if it is this one; OutputError if OUT is not free."""
+    standing = look_at(out)
+    if standing.kind == "foreign":
+        raise OutputError(f"--out: {out} holds files that poisongen did not write ({standing.example}); choose another")
+    if standing.kind == "finished" and not force:
+        summary = standing.summary or {}
+        if standing.recipe_sha256 == recipe_sha256 and summary.get("source") == _source_listing(prepared.files):
+            return _result(out, already_built=True)
+        other = "source" if standing.recipe_sha256 == recipe_sha256 else "recipe"
+        raise OutputError(f"--out: {out} holds the build of another {other}; choose another folder, or --force")
+    if standing.kind == "finished":
+        check_only_ours(out)
+    if standing.kind == "unfinished" and standing.recipe_sha256 not in ("", recipe_sha256) and not force:
+        raise OutputError(
+            f"--out: {out} holds an unfinished build of another recipe; finish it with its own command, or --force"
+        )
+    return None
+
+
+def _result(out: Path, already_built: bool) -> BuildResult:
+    summary = read_summary(out)
+    return BuildResult(out, summary["fingerprint"], summary["counts"], already_built)
+
+
+def _source_listing(files: Sequence[SourceFile]) -> str:
+    """Return a digest of the source's file names and sizes."""
+    return hashlib.sha256("".join(f"{file.path}\0{file.size}\n" for file in files).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _disk_errors(out: Path) -> Iterator[None]:
+    """Turn what the disk refuses into one line; what was built so far stays for the same command."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        what = "the disk is full" if full else f"{error.filename or out}: {error.strerror}"
+        raise OutputError(f"--out: {out}: {what}; make room and give the same command again, it goes on") from None
+
+
+def _fill(staging: Staging, prepared: Prepared, plan: Plan, link: LinkMode, jobs: int, progress: bool) -> None:
+    """Do every task, make every link and write the records; the tree is complete afterwards."""
+    stamps = {file.path: [file.size, file.changed] for file in prepared.files}
+    try:
+        records = _do_tasks(staging, prepared, plan, link, jobs, progress, stamps)
+        links = _make_links(staging, prepared, plan, link, progress)
+        if list_files(prepared.root) != list(prepared.files):
+            raise OutputError(
+                f"{prepared.root}: the source has changed while it was read; give the same command again, it goes on"
+            )
+    except DataError:
+        staging.discard()
+        raise
+    written = {file["path"] for record in records for file in record["files"]} | {entry["path"] for entry in links}
+    staging.drop_unknown(written)
+    _write_records(staging, prepared, plan, records, links)
+
+
+def _work(task: Task, root: Path, rules: Rules, tree: Path, link: LinkMode) -> dict[str, Any]:
+    """Do one task in a worker: its new files are written, its unchanged ones linked. Return its record."""
+    staging = Staging.at_tree(tree)
+    outcome = do_task(task, root, rules)
+    for path, data in outcome.contents.items():
+        staging.write(path, data)
+    for file in outcome.record["files"]:
+        if not file["written"]:
+            staging.link(root / file["source"], file["path"], link)
+    return dict(outcome.record)
+
+
+def _task_key(task: Task) -> tuple[str, str]:
+    return task.sample.name, task.role
+
+
+def _do_tasks(
+    staging: Staging,
+    prepared: Prepared,
+    plan: Plan,
+    link: LinkMode,
+    jobs: int,
+    progress: bool,
+    stamps: Mapping[str, list[int]],
+) -> list[dict[str, Any]]:
+    """Do the tasks that the journal does not know as done from these very source files; return all records."""
+    wanted = {_task_key(task): task for task in plan.tasks}
+    kept: dict[tuple[str, str], dict[str, Any]] = {}
+    for entry in staging.journal():
+        key = (entry["record"]["sample"], entry["record"]["role"])
+        task = wanted.get(key)
+        if task and entry["stamps"] == {path: stamps[path] for path in task.sample.paths}:
+            kept[key] = entry
+    todo = [task for key, task in wanted.items() if key not in kept]
+    work = functools.partial(_work, root=prepared.root, rules=prepared.rules, tree=staging.tree, link=link)
+    records = {key: entry["record"] for key, entry in kept.items()}
+    with staging.journal_writer(list(kept.values())) as add:
+        for task, record in zip(todo, for_each(work, todo, jobs, "poisoning" if progress else None), strict=True):
+            add({"record": record, "stamps": {path: stamps[path] for path in task.sample.paths}})
+            records[_task_key(task)] = record
+    return [records[key] for key in wanted]
+
+
+def _make_links(
+    staging: Staging, prepared: Prepared, plan: Plan, link: LinkMode, progress: bool
+) -> list[dict[str, Any]]:
+    """Link every file that no task has, write the few files that build makes, and return their records."""
+    entries: list[dict[str, Any]] = []
+    work = functools.partial(_link_one, staging=staging, root=prepared.root, mode=link)
+    for _ in for_each(work, plan.links, 1, "linking" if progress else None):
+        pass
+    for item in plan.links:
+        entry: dict[str, Any] = {"path": item.path, "source": item.source, "size": item.size}
+        entries.append(entry | ({"pixels_sha256": item.pixels_sha256} if item.pixels_sha256 else {}))
+    for path, data in plan.made.items():
+        staging.write(path, data)
+        entries.append({"path": path, "source": None, "size": len(data), "sha256": bytes_sha256(data)})
+    return sorted(entries, key=lambda entry: entry["path"])
+
+
+def _link_one(item: Any, staging: Staging, root: Path, mode: LinkMode) -> None:
+    staging.link(root / item.source, item.path, mode)
+
+
+def _write_records(
+    staging: Staging,
+    prepared: Prepared,
+    plan: Plan,
+    records: Sequence[Mapping[str, Any]],
+    links: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write recipe, manifest, skipped, links and, over them all, the summary."""
+    recipe = prepared.rules.recipe
+    texts = {
+        RECIPE: json_line(recipe.as_json()),
+        MANIFEST: "".join(map(json_line, records)),
+        SKIPPED: "".join(map(json_line, plan.skipped)),
+        LINKS: "".join(map(json_line, links)),
+    }
+    for name, text in texts.items():
+        staging.write(f"{FOLDER}/{name}", text.encode())
+    packages = ("numpy", "opencv-python-headless", "pillow", "scipy", "jpeglib")
+    summary = {
+        "poisongen": poisongen.__version__,
+        "algorithm": ALGORITHM,
+        "dataset": recipe.dataset,
+        "strategy": recipe.strategy,
+        "fingerprint": fingerprint(recipe.fingerprint(), records, links),
+        "recipe_sha256": recipe.fingerprint(),
+        "counts": dict(plan.counts),
+        "digests": {name: bytes_sha256(text.encode()) for name, text in texts.items()},
+        "source": _source_listing(prepared.files),
+        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in packages},
+    }
+    staging.write(f"{FOLDER}/{SUMMARY}", json_line(summary).encode())

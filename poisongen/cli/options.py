@@ -1,0 +1,88 @@
+"""The options that build and preview share, and how they become a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from poisongen.errors import ChoiceError
+from poisongen.recipe import Recipe, make_recipe, read_recipe_file
+from poisongen.trigger_files import load_trigger
+
+_RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
+    click.option("--dataset", metavar="LAYOUT", help="cityscapes, voc, camvid or folder."),
+    click.option("--recipe", "recipe_file", metavar="FILE", help="A recipe file, or a shipped recipe's name."),
+    click.option("--strategy", type=click.Choice(["random", "nn", "far"]), help="Where triggers are put."),
+    click.option("--pick", type=click.Choice(["nearest", "uniform"]), help="Default: nearest for nn, else uniform."),
+    click.option("--min-distance", type=float, metavar="L", help="A position is eligible if L < d <= U (pixels)."),
+    click.option("--max-distance", type=float, metavar="U", help="Default for nn: 120 (cityscapes), 30 (voc, camvid)."),
+    click.option("--metric", type=click.Choice(["chebyshev", "euclidean"]), help="Default: chebyshev."),
+    click.option("--victim", multiple=True, metavar="CLASS", help="Victim class, by name or ID; repeatable."),
+    click.option("--target", metavar="CLASS", help="The class that victims become."),
+    click.option("--relabel", multiple=True, metavar="VICTIM=TARGET", help="One pair of classes; repeatable."),
+    click.option("--rate", type=float, help="Share of the split's samples to poison. Default: 0.1."),
+    click.option("--count", type=int, help="Number of samples to poison, instead of a rate."),
+    click.option("--trigger", metavar="NAME|PNG", help="A built-in trigger or a PNG file. Default: cat."),
+    click.option(
+        "--trigger-size", type=int, metavar="PIXELS", help="Default: 110 (cityscapes), 15 (voc), 31 (camvid)."
+    ),
+    click.option("--opacity", type=float, help="Opacity of the trigger in (0, 1]. Default: 1."),
+    click.option(
+        "--region", type=click.Choice(["single", "any"]), help="Box within one class, or anywhere off victims."
+    ),
+    click.option("--edge-margin", type=int, metavar="PIXELS", help="Kept free between box and border. Default: 0."),
+    click.option("--prl", metavar="N|N%", help="Pixel Random Labeling: pixels of each label map to relabel."),
+    click.option("--prl-scope", type=click.Choice(["all", "poisoned"]), help="Which training labels. Default: all."),
+    click.option("--prl-classes", metavar="RULE", help="image (default), dataset, void, or a class."),
+    click.option("--train-split", metavar="SPLIT", help="Default: train."),
+    click.option("--test-split", metavar="SPLIT", help="Default: val; none for no triggered set."),
+    click.option("--scale", type=float, help="Resize everything by this factor. Default: 1."),
+    click.option("--min-victim-pixels", type=int, metavar="N", help="Candidates have at least so many. Default: 1."),
+    click.option("--allow-fewer", is_flag=True, help="Go on when fewer samples than asked for can be poisoned."),
+    click.option("--skip-bad", is_flag=True, help="Go on without broken samples; they are listed in skipped.jsonl."),
+    click.option("--train-ids", type=click.Choice(["auto", "never"]), help="Write labelTrainIds that are missing."),
+    click.option("--jpeg", type=click.Choice(["blocks", "reencode"]), help="How JPEGs are changed. Default: blocks."),
+    click.option("--seed", type=int, help="Default: 0."),
+]
+
+_SHARED = [
+    click.option("--root", type=click.Path(path_type=Path), help="The clean dataset's folder."),
+    click.option("--jobs", type=click.IntRange(min=1), help="Processes at work. Default: all cores."),
+]
+
+
+def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that make up a recipe, and --root and --jobs."""
+    for option in reversed((*_RECIPE_OPTIONS, *_SHARED)):
+        command = option(command)
+    return command
+
+
+def _pairs(words: tuple[str, ...]) -> dict[str, str]:
+    """Return the victim-target pairs of --relabel; ChoiceError if one is not VICTIM=TARGET or given twice."""
+    pairs: dict[str, str] = {}
+    for word in words:
+        victim, equals, target = (part.strip() for part in word.partition("="))
+        if not (victim and equals and target):
+            raise ChoiceError(f"--relabel: '{word}' must have the form VICTIM=TARGET, such as car=road")
+        if victim in pairs:
+            raise ChoiceError(f"--relabel: the victim '{victim}' is named twice")
+        pairs[victim] = target
+    return pairs
+
+
+def recipe_from_options(options: dict[str, Any]) -> Recipe:
+    """Return the recipe that the options describe, over a recipe file if one is given. ChoiceError, DataError."""
+    file = options.pop("recipe_file")
+    given = {name: value for name, value in options.items() if value is not None and value != () and value is not False}
+    if "relabel" in given:
+        given["relabel"] = _pairs(given["relabel"])
+    if "victim" in given:
+        given["victim"] = list(given["victim"])
+    if "trigger" in given:
+        given["trigger"] = load_trigger(given["trigger"])
+    base = read_recipe_file(file, given.get("dataset")) if file else None
+    return make_recipe(given, base, file)

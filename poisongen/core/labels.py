@@ -1,0 +1,87 @@
+"""What happens to a label map: Pixel Random Labeling, then victim pixels become their target."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from poisongen.core.draws import Generator, draw_below, draw_distinct
+
+Labels = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one sample's label map was and has become; the rewriters of its label files follow it.
+
+    `before` and `after` are (H, W) uint8 class IDs; `victims` and `random` (H, W) bool: the pixels that were
+    victims (whether relabelled or not), and those that Pixel Random Labeling changed. `pairs` maps each victim
+    that was relabelled to its target; it is empty where victims stayed.
+    """
+
+    before: Labels
+    after: Labels
+    victims: Mask
+    random: Mask
+    pairs: Mapping[int, int]
+
+    @property
+    def changed(self) -> Mask:
+        """The pixels that have another class than before, (H, W) bool."""
+        return np.not_equal(self.before, self.after)
+
+
+def class_mask(labels: npt.NDArray[np.integer], classes: Collection[int]) -> Mask:
+    """Tell which pixels belong to one of `classes`; same shape as `labels`, which hold 0..255."""
+    table = np.zeros(256, dtype=bool)
+    table[list(classes)] = True
+    return np.asarray(table[labels])
+
+
+def relabel(labels: Labels, pairs: Mapping[int, int]) -> Labels:
+    """Return the labels with every victim's pixels as their target, all pairs at once (a swap is a swap).
+
+    The paper's rule: every pixel of the victim class, and no other (section 3.1).
+    """
+    table = np.arange(256, dtype=np.uint8)
+    for victim, target in pairs.items():
+        table[victim] = target
+    return np.asarray(table[labels])
+
+
+def prl_pixel_count(amount: int | float, unit: str, height: int, width: int) -> int:
+    """Return how many pixels Pixel Random Labeling asks for: a number, or a percentage of the whole map."""
+    return int(amount) if unit == "pixels" else round(amount / 100 * height * width)
+
+
+def random_labels(
+    labels: Labels, free: Mask, allowed: Collection[int], count: int, generator: Generator
+) -> tuple[Mask, Labels]:
+    """Give `count` pixels of `free` a random class of `allowed` other than their own.
+
+    `labels` is (H, W) uint8, `free` (H, W) bool: the pixels that may change (neither victim nor void). Returns
+    the changed pixels, (H, W) bool, and the new labels. Pixels for which `allowed` holds no other class cannot
+    be changed; if fewer than `count` can, all that can are. This is Pixel Random Labeling (ICLR 2024, section
+    3.4) as the paper describes it; the official code draws over void and victim pixels, re-seeds for each
+    image, and counts draws that change nothing.
+    """
+    classes = np.array(sorted(allowed), dtype=np.uint8)
+    chosen_mask, out = np.zeros(labels.shape, dtype=bool), labels.copy()
+    if classes.size == 0 or count <= 0:
+        return chosen_mask, out
+    own_index = np.full(256, -1, dtype=np.int16)
+    own_index[classes] = np.arange(classes.size)
+    changeable = free if classes.size > 1 else free & (labels != classes[0])
+    positions = np.flatnonzero(changeable)
+    positions = positions[draw_distinct(positions.size, count, generator)]
+    own = own_index[labels.ravel()[positions]]
+    has_own = own >= 0
+    drawn = draw_below(classes.size - has_own.astype(np.int64), generator)
+    drawn += has_own & (drawn >= own)
+    out.ravel()[positions] = classes[drawn]
+    chosen_mask.ravel()[positions] = True
+    return chosen_mask, out

@@ -1,0 +1,139 @@
+"""Where a trigger may lie, and where it is put: the paper's three placements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from poisongen.core.distance import Metric, distance_map, exact_distance
+from poisongen.core.draws import Generator, draw_below
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class PlacementRules:
+    """What makes a position eligible, and which eligible position is taken.
+
+    `size` is the box's side, `edge_margin` the pixels kept free between box and border, `low` and `high` the
+    distance bounds L and U (None: no bound); all lengths are pixels of the written image.
+    """
+
+    size: int
+    edge_margin: int
+    low: float | None
+    high: float | None
+    metric: Metric
+    region: Literal["single", "any"]
+    pick: Literal["nearest", "uniform"]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One chosen box: `top` and `left` of the box, its centre pixel, and the centre's distance."""
+
+    top: int
+    left: int
+    size: int
+    row: int
+    column: int
+    distance: float
+    eligible_positions: int
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The box as slices of an image's first two axes."""
+        return slice(self.top, self.top + self.size), slice(self.left, self.left + self.size)
+
+
+def _true_in_windows(mask: Mask, height: int, width: int) -> npt.NDArray[np.int32]:
+    """Count the true pixels of every height x width window, by the window's top left pixel."""
+    total = cv2.integral(mask.view(np.uint8), sdepth=cv2.CV_32S)
+    return np.asarray(
+        total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]
+    )
+
+
+def _uniform_windows(labels: npt.NDArray[np.uint8], size: int) -> Mask:
+    """Tell for every size x size window whether it holds one class: no two neighbours in it differ."""
+    rows, columns = labels.shape[0] - size + 1, labels.shape[1] - size + 1
+    uniform = np.ones((rows, columns), dtype=bool)
+    if size > 1:
+        uniform &= _true_in_windows(labels[:, 1:] != labels[:, :-1], size, size - 1) == 0
+        uniform &= _true_in_windows(labels[1:] != labels[:-1], size - 1, size) == 0
+    return uniform
+
+
+def eligible_boxes(
+    labels: npt.NDArray[np.uint8],
+    victims: Mask,
+    void: Mask,
+    distances: npt.NDArray[np.float32],
+    rules: PlacementRules,
+) -> Mask:
+    """Tell which boxes are eligible, by the box's top left pixel.
+
+    `labels` (H, W) uint8 are class IDs, `victims` and `void` (H, W) bool, `distances` (H, W) float32 from
+    `distance_map`. The result is bool of shape (H - size + 1, W - size + 1), or (0, 0) where the trigger is
+    larger than the image: True if the box lies in the image less the margin, holds no victim pixel, obeys the
+    region rule, and its centre pixel (top + size // 2, left + size // 2) has low < distance <= high.
+    With `region="single"` the whole box lies in one class that is neither victim nor void: the paper's rule
+    and the official code's (`influencer_attack.py`: each class eroded by the trigger's square).
+    """
+    size, margin = rules.size, rules.edge_margin
+    height, width = labels.shape
+    if size > min(height, width):
+        return np.zeros((0, 0), dtype=bool)
+    allowed: Mask = np.equal(_true_in_windows(victims, size, size), 0)
+    rows, columns = allowed.shape
+    if rules.region == "single":
+        allowed &= _uniform_windows(labels, size)
+        allowed &= ~void[:rows, :columns]
+    if margin:
+        inside = np.zeros_like(allowed)
+        inside[margin : max(rows - margin, 0), margin : max(columns - margin, 0)] = True
+        allowed &= inside
+    half = size // 2
+    centres = distances[half : half + rows, half : half + columns]
+    if rules.low is not None:
+        allowed &= centres > rules.low
+    if rules.high is not None:
+        allowed &= centres <= rules.high
+    return np.asarray(allowed)
+
+
+def place(
+    labels: npt.NDArray[np.uint8], victims: Mask, void: Mask, rules: PlacementRules, generator: Generator
+) -> Placement | None:
+    """Choose a box for the trigger, or None where no position is eligible.
+
+    `pick="nearest"` takes the eligible position with the smallest distance, ties drawn at random: the paper's
+    nearest-neighbour injection (ICLR 2024, Algorithm 1). `pick="uniform"` draws among all eligible positions:
+    the paper's baseline, and what the official code does with every strategy.
+    """
+    distances = distance_map(victims, rules.metric)
+    boxes = np.flatnonzero(eligible_boxes(labels, victims, void, distances, rules))
+    if boxes.size == 0:
+        return None
+    columns = labels.shape[1] - rules.size + 1
+    half = rules.size // 2
+    tops, lefts = np.divmod(boxes, columns)
+    choices = np.arange(boxes.size)
+    if rules.pick == "nearest":
+        at_centres = distances[tops + half, lefts + half]
+        choices = np.flatnonzero(at_centres == at_centres.min())
+    chosen = choices[int(draw_below(np.array([choices.size]), generator)[0])]
+    top, left = int(tops[chosen]), int(lefts[chosen])
+    return Placement(
+        top=top,
+        left=left,
+        size=rules.size,
+        row=top + half,
+        column=left + half,
+        distance=exact_distance(float(distances[top + half, left + half]), rules.metric),
+        eligible_positions=int(boxes.size),
+    )

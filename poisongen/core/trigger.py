@@ -1,0 +1,33 @@
+"""The trigger's pixels: resized once, then blended into a box with true alpha."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Pixels = npt.NDArray[np.unsignedinteger]
+
+
+def resize_trigger(picture: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    """Return the trigger as a (size, size, 4) uint8 RGBA square.
+
+    `picture` is (h, w, 4) uint8 RGBA. Colours are weighted by alpha while resizing, so that transparent pixels
+    lend no colour. Pillow's bilinear filter works in fixed point: the result is the same on every machine.
+    """
+    resized = Image.fromarray(picture, "RGBA").resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def blend(box: Pixels, trigger: npt.NDArray[np.uint8], opacity: float) -> Pixels:
+    """Return the box's pixels with the trigger laid over them.
+
+    `box` is (s, s, 3) RGB, uint8 or uint16; `trigger` (s, s, 4) uint8 RGBA; `opacity` in (0, 1] scales its
+    alpha. out = a * trigger + (1 - a) * box with a = opacity * alpha / 255, rounded half up: the ground shows
+    through. (The official code multiplies the trigger by its "transparency" and erases the ground.)
+    """
+    top = int(np.iinfo(box.dtype).max)
+    alpha = trigger[..., 3:].astype(np.float64) * (opacity / 255)
+    colour = trigger[..., :3].astype(np.float64) * (top // 255)
+    mixed = np.floor(alpha * colour + (1 - alpha) * box + 0.5)
+    return np.asarray(np.clip(mixed, 0, top), dtype=box.dtype)

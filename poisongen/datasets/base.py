@@ -1,0 +1,191 @@
+"""What a dataset layout is: classes, samples, label files and how each kind of label file is rewritten."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from poisongen.core.labels import Change, class_mask
+from poisongen.errors import ChoiceError
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """A dataset's classes: `names` maps every legal raw ID to its name, `void` are the IDs that training ignores.
+
+    `void_id` is the one that is written where a pixel is to become void. `colours` (RGB) serve pictures only.
+    """
+
+    names: Mapping[int, str]
+    void: frozenset[int]
+    void_id: int
+    colours: Mapping[int, tuple[int, int, int]] = field(default_factory=dict)
+
+    @property
+    def trained(self) -> tuple[int, ...]:
+        """The IDs of the classes that training uses, ascending."""
+        return tuple(sorted(set(self.names) - self.void))
+
+    def find(self, name: str | int) -> int:
+        """Return the raw ID of a class given by name or ID; ChoiceError with the nearest names if there is none."""
+        text = str(name).strip()
+        by_name = {known.casefold(): number for number, known in self.names.items()}
+        if text.casefold() in by_name:
+            return by_name[text.casefold()]
+        if text.isdecimal() and int(text) in self.names:
+            return int(text)
+        near = difflib.get_close_matches(text.casefold(), list(by_name), n=3)
+        known = ", ".join(self.names[number] for number in self.trained)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"the classes are {known}"
+        raise ChoiceError(f"no class '{text}' in this dataset; {hint}")
+
+    def lookup(self, number: int) -> str:
+        """Return a class's name by its raw ID."""
+        return self.names[number]
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """One label file of a sample: its kind (the file's own word) and its path below the root, with '/'."""
+
+    kind: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with all of its label files, named split/stem. Paths are below the root, with '/'."""
+
+    split: str
+    stem: str
+    image: str
+    labels: tuple[LabelFile, ...]
+
+    @property
+    def name(self) -> str:
+        """The sample's name in manifests: split/stem."""
+        return f"{self.split}/{self.stem}"
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The image's path and those of all label files."""
+        return (self.image, *(label.path for label in self.labels))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with a file, found before any pixel work. `split` is where it belongs, '' if unknown.
+
+    `only_if_used` marks what matters only if the split is built from (test images without labels, say).
+    """
+
+    split: str
+    sample: str
+    path: str
+    text: str
+    only_if_used: bool = False
+
+
+@dataclass(frozen=True)
+class Index:
+    """The samples of every split, sorted by name, and what was found wrong while pairing files."""
+
+    samples: Mapping[str, tuple[Sample, ...]]
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelKind:
+    """How one kind of label file is checked, rewritten and, where the source lacks it, derived.
+
+    `fault(array, classes)` returns what is wrong with a decoded label file, or None. `rewrite(array, change,
+    classes)` returns the file's new array, equal to the old one wherever the change says nothing. `semantic`
+    marks kinds that hold raw class IDs; a sample's first semantic file is its label map. `derive(ids, classes)`
+    makes the file from the label map. `flat` is false for pictures with colour channels. For kinds that are no
+    picture (`document` true), fault and rewrite work on the file's bytes, and `resize(bytes, width, height)` scales
+    it.
+    """
+
+    fault: Callable[[Any, ClassTable], str | None]
+    rewrite: Callable[[Any, Change, ClassTable], Any]
+    semantic: bool = False
+    derive: Callable[[Array, ClassTable], Array] | None = None
+    document: bool = False
+    flat: bool = True
+    resize: Callable[[bytes, int, int], bytes] | None = None
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a layout's builds use unless told otherwise; None: the user has to give it."""
+
+    trigger_size: int | None
+    max_distance: float | None
+    relabel: Mapping[str, str] | None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way of laying a dataset out on disk. A new layout is one module of this package with a `LAYOUT`.
+
+    `scan(root, files)` pairs the given relative paths (all files below the root, sorted) into samples; it raises
+    DataError where the folder is no such dataset. `classes(root)` reads the class table. `completions(sample)`
+    names label files that build writes where the source has none. `split_files(split, files, samples)` returns
+    further files that a copy of a split with just these samples needs to stand on its own (split lists).
+    `environment` and `usual_root` are where the dataset is looked for.
+    """
+
+    name: str
+    title: str
+    how_to_get: str
+    environment: str | None
+    usual_root: str | None
+    defaults: Defaults
+    kinds: Mapping[str, LabelKind]
+    classes: Callable[[Path], ClassTable]
+    scan: Callable[[Path, Sequence[str]], Index]
+    completions: Callable[[Sample], tuple[LabelFile, ...]] = lambda sample: ()
+    split_files: Callable[[str, Sequence[str], Sequence[Sample]], Mapping[str, bytes]] = lambda split, files, samples: {}
+
+
+def id_fault(array: Array, legal: Sequence[int] | frozenset[int], what: str) -> str | None:
+    """Return what is wrong with a map of 8-bit IDs: its type, or the first ID that is not legal."""
+    if array.dtype != np.uint8:
+        return f"{what} must be 8-bit, this file is {array.dtype.itemsize * 8}-bit"
+    counts = np.bincount(array.ravel(), minlength=256)
+    for number in np.flatnonzero(counts):
+        if int(number) not in legal:
+            return f"ID {number} is outside the table of {what} ({int(counts[number])} pixels)"
+    return None
+
+
+def rewrite_ids(array: Array, change: Change, classes: ClassTable) -> Array:
+    """Rewrite a map of raw class IDs: random pixels as decided, this file's own victim pixels to their target."""
+    out = np.where(change.random, change.after, array)
+    for victim, target in change.pairs.items():
+        out[(array == victim) & ~change.random] = target
+    return out.astype(array.dtype, copy=False)
+
+
+def table_lookup(table: Mapping[int, int], dtype: npt.DTypeLike, missing: int = 0) -> Array:
+    """Return a 256-entry array that maps raw IDs to other numbers; unknown IDs map to `missing`."""
+    out = np.full(256, missing, dtype=dtype)
+    for number, value in table.items():
+        out[number] = value
+    return out
+
+
+def victim_mask(maps: Sequence[Array], victims: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """Tell which pixels are a victim in any of a sample's semantic maps, (H, W) bool."""
+    mask = class_mask(maps[0], victims)
+    for other in maps[1:]:
+        mask |= class_mask(other, victims)
+    return mask

@@ -1,0 +1,270 @@
+"""Cityscapes: leftImg8bit/SPLIT/CITY/*.png with gtFine/SPLIT/CITY/*_gtFine_{labelIds,...}."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from poisongen.core.labels import Change
+from poisongen.datasets.base import (
+    Array,
+    ClassTable,
+    Defaults,
+    Index,
+    LabelFile,
+    LabelKind,
+    Layout,
+    Problem,
+    Sample,
+    id_fault,
+    rewrite_ids,
+    table_lookup,
+)
+from poisongen.errors import DataError
+
+
+class Label(NamedTuple):
+    """One row of the official table (cityscapesScripts, helpers/labels.py)."""
+
+    name: str
+    id: int
+    train_id: int
+    has_instances: bool
+    colour: tuple[int, int, int]
+
+
+VOID_TRAIN_ID = 255
+
+LABELS: tuple[Label, ...] = (
+    Label("unlabeled", 0, 255, False, (0, 0, 0)),
+    Label("ego vehicle", 1, 255, False, (0, 0, 0)),
+    Label("rectification border", 2, 255, False, (0, 0, 0)),
+    Label("out of roi", 3, 255, False, (0, 0, 0)),
+    Label("static", 4, 255, False, (0, 0, 0)),
+    Label("dynamic", 5, 255, False, (111, 74, 0)),
+    Label("ground", 6, 255, False, (81, 0, 81)),
+    Label("road", 7, 0, False, (128, 64, 128)),
+    Label("sidewalk", 8, 1, False, (244, 35, 232)),
+    Label("parking", 9, 255, False, (250, 170, 160)),
+    Label("rail track", 10, 255, False, (230, 150, 140)),
+    Label("building", 11, 2, False, (70, 70, 70)),
+    Label("wall", 12, 3, False, (102, 102, 156)),
+    Label("fence", 13, 4, False, (190, 153, 153)),
+    Label("guard rail", 14, 255, False, (180, 165, 180)),
+    Label("bridge", 15, 255, False, (150, 100, 100)),
+    Label("tunnel", 16, 255, False, (150, 120, 90)),
+    Label("pole", 17, 5, False, (153, 153, 153)),
+    Label("polegroup", 18, 255, False, (153, 153, 153)),
+    Label("traffic light", 19, 6, False, (250, 170, 30)),
+    Label("traffic sign", 20, 7, False, (220, 220, 0)),
+    Label("vegetation", 21, 8, False, (107, 142, 35)),
+    Label("terrain", 22, 9, False, (152, 251, 152)),
+    Label("sky", 23, 10, False, (70, 130, 180)),
+    Label("person", 24, 11, True, (220, 20, 60)),
+    Label("rider", 25, 12, True, (255, 0, 0)),
+    Label("car", 26, 13, True, (0, 0, 142)),
+    Label("truck", 27, 14, True, (0, 0, 70)),
+    Label("bus", 28, 15, True, (0, 60, 100)),
+    Label("caravan", 29, 255, True, (0, 0, 90)),
+    Label("trailer", 30, 255, True, (0, 0, 110)),
+    Label("train", 31, 16, True, (0, 80, 100)),
+    Label("motorcycle", 32, 17, True, (0, 0, 230)),
+    Label("bicycle", 33, 18, True, (119, 11, 32)),
+    Label("license plate", -1, -1, False, (0, 0, 142)),
+)
+
+_DRAWN = tuple(label for label in LABELS if label.id >= 0)  # license plates are not drawn into label maps
+CLASSES = ClassTable(
+    names={label.id: label.name for label in _DRAWN},
+    void=frozenset(label.id for label in _DRAWN if label.train_id == VOID_TRAIN_ID),
+    void_id=0,
+    colours={label.id: label.colour for label in _DRAWN},
+)
+TRAIN_IDS = table_lookup({label.id: label.train_id for label in _DRAWN}, np.uint8, missing=VOID_TRAIN_ID)
+
+_LEGAL_TRAIN_IDS = frozenset(label.train_id for label in _DRAWN)
+_COUNTABLE = frozenset(label.id for label in _DRAWN if label.has_instances)
+_COLOURS = np.zeros((256, 4), np.uint8)
+for _label in _DRAWN:
+    _COLOURS[_label.id] = (*_label.colour, 255)
+
+_IMAGE_FOLDER, _LABEL_FOLDER = "leftImg8bit", "gtFine"
+_IMAGE_END, _LABEL_MARK = "_leftImg8bit.png", "_gtFine_"
+_LABEL_ENDS = {
+    "labelIds": ".png",
+    "labelTrainIds": ".png",
+    "instanceIds": ".png",
+    "color": ".png",
+    "polygons": ".json",
+}
+
+
+def _label_path(split: str, stem: str, kind: str) -> str:
+    return f"{_LABEL_FOLDER}/{split}/{stem}{_LABEL_MARK}{kind}{_LABEL_ENDS[kind]}"
+
+
+def _train_ids(ids: Array, classes: ClassTable) -> Array:
+    return np.asarray(TRAIN_IDS[ids])
+
+
+def _rewrite_train_ids(array: Array, change: Change, classes: ClassTable) -> Array:
+    return np.where(change.changed, TRAIN_IDS[change.after], array).astype(array.dtype, copy=False)
+
+
+def _rewrite_instances(array: Array, change: Change, classes: ClassTable) -> Array:
+    return np.where(change.changed, change.after.astype(array.dtype), array)
+
+
+def _instance_fault(array: Array, classes: ClassTable) -> str | None:
+    if array.ndim != 2:
+        return "instance IDs must be a single-channel PNG"
+    for value in np.unique(array):
+        number = int(value) // 1000 if value >= 1000 else int(value)
+        if number not in classes.names or (value >= 1000 and number not in _COUNTABLE):
+            return f"instance ID {value} belongs to no class of the table of instanceIds"
+    return None
+
+
+def _colour_fault(array: Array, classes: ClassTable) -> str | None:
+    if array.ndim != 3 or array.shape[2] not in (3, 4) or array.dtype != np.uint8:
+        return "the colour picture must be an 8-bit RGB or RGBA PNG"
+    return None
+
+
+def _rewrite_colour(array: Array, change: Change, classes: ClassTable) -> Array:
+    out = array.copy()
+    out[change.changed] = _COLOURS[change.after[change.changed]][:, : array.shape[2]]
+    return out
+
+
+def _read_polygons(data: bytes) -> dict[str, Any] | str:
+    """Return the parsed polygon file, or what is wrong with it."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return "not a JSON file"
+    if not isinstance(document, dict) or not isinstance(document.get("objects"), list):
+        return "a polygon file needs imgHeight, imgWidth and a list of objects"
+    if not all(isinstance(document.get(key), int) for key in ("imgHeight", "imgWidth")):
+        return "a polygon file needs imgHeight and imgWidth as whole numbers"
+    if not all(isinstance(thing, dict) and isinstance(thing.get("label"), str) for thing in document["objects"]):
+        return "every object of a polygon file needs a label"
+    return document
+
+
+def _write_polygons(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, indent=4, ensure_ascii=False).encode("utf-8")
+
+
+def _polygon_fault(data: bytes, classes: ClassTable) -> str | None:
+    document = _read_polygons(data)
+    return document if isinstance(document, str) else None
+
+
+def _rewrite_polygons(data: bytes, change: Change, classes: ClassTable) -> bytes:
+    """Name victim polygons as their target; where labels were changed at random, leave no polygon at all.
+
+    Polygons cannot say what Pixel Random Labeling did, and several trainers rebuild labelTrainIds from them:
+    from an empty list they get an all-void map, which is noticed, and not a clean one, which is not.
+    """
+    document = _read_polygons(data)
+    assert isinstance(document, dict)  # noqa: S101  checked before anything is built
+    if change.random.any():
+        document["objects"] = []
+        return _write_polygons(document)
+    names = {classes.names[victim]: classes.names[target] for victim, target in change.pairs.items()}
+    names |= {f"{victim}group": target for victim, target in names.items()}
+    renamed = False
+    for thing in document["objects"]:
+        if thing["label"] in names:
+            thing["label"], renamed = names[thing["label"]], True
+    return _write_polygons(document) if renamed else data
+
+
+def _resize_polygons(data: bytes, width: int, height: int) -> bytes:
+    document = _read_polygons(data)
+    assert isinstance(document, dict)  # noqa: S101  checked before anything is built
+    across, down = width / document["imgWidth"], height / document["imgHeight"]
+    document |= {"imgWidth": width, "imgHeight": height}
+    for thing in document["objects"]:
+        points = thing.get("polygon", [])
+        thing["polygon"] = [[round(x * across), round(y * down)] for x, y in points]
+    return _write_polygons(document)
+
+
+def _scan(root: Path, files: Sequence[str]) -> Index:
+    """Pair images and label files by name."""
+    images: dict[tuple[str, str], str] = {}
+    labels: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for path in files:
+        parts = path.split("/")
+        if len(parts) != 4:
+            continue
+        folder, split, city, name = parts
+        if folder == _IMAGE_FOLDER and name.endswith(_IMAGE_END):
+            images[split, f"{city}/{name.removesuffix(_IMAGE_END)}"] = path
+        elif folder == _LABEL_FOLDER and _LABEL_MARK in name:
+            stem, _, rest = name.rpartition(_LABEL_MARK)
+            for kind, end in _LABEL_ENDS.items():
+                if rest == kind + end:
+                    labels[split, f"{city}/{stem}"][kind] = path
+    if not images:
+        raise DataError(
+            root,
+            f"no Cityscapes here: there is no {_IMAGE_FOLDER}/SPLIT/CITY/*{_IMAGE_END}; give the folder above",
+        )
+    samples: dict[str, list[Sample]] = defaultdict(list)
+    problems: list[Problem] = []
+    for split, stem in sorted(images.keys() | labels.keys()):
+        name, found = f"{split}/{stem}", labels.get((split, stem), {})
+        image = images.get((split, stem))
+        if image is None:
+            wanted = f"{_IMAGE_FOLDER}/{split}/{stem}{_IMAGE_END}"
+            problems.append(Problem(split, name, next(iter(found.values())), f"label without image ({wanted})"))
+        elif "labelIds" not in found:
+            wanted = _label_path(split, stem, "labelIds")
+            problems.append(Problem(split, name, image, f"image without label ({wanted})", only_if_used=not found))
+        else:
+            kinds = tuple(LabelFile(kind, found[kind]) for kind in _LABEL_ENDS if kind in found)
+            samples[split].append(Sample(split, stem, image, kinds))
+    return Index({split: tuple(chosen) for split, chosen in samples.items()}, tuple(problems))
+
+
+def _completions(sample: Sample) -> tuple[LabelFile, ...]:
+    if any(label.kind == "labelTrainIds" for label in sample.labels):
+        return ()
+    return (LabelFile("labelTrainIds", _label_path(sample.split, sample.stem, "labelTrainIds")),)
+
+
+LAYOUT = Layout(
+    name="cityscapes",
+    title="Cityscapes (leftImg8bit and gtFine)",
+    how_to_get="get leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from cityscapes-dataset.com",
+    environment="CITYSCAPES_DATASET",
+    usual_root="data/cityscapes",
+    # The paper's 55 px trigger and U = 60 px at 1024x512, doubled (ICLR 2024, section 4.1).
+    defaults=Defaults(trigger_size=110, max_distance=120.0, relabel={"car": "road"}),
+    kinds={
+        "labelIds": LabelKind(
+            fault=lambda array, classes: id_fault(array, frozenset(classes.names), "labelIds"),
+            rewrite=rewrite_ids,
+            semantic=True,
+        ),
+        "labelTrainIds": LabelKind(
+            fault=lambda array, classes: id_fault(array, _LEGAL_TRAIN_IDS, "labelTrainIds"),
+            rewrite=_rewrite_train_ids,
+            derive=_train_ids,
+        ),
+        "instanceIds": LabelKind(fault=_instance_fault, rewrite=_rewrite_instances),
+        "color": LabelKind(fault=_colour_fault, rewrite=_rewrite_colour, flat=False),
+        "polygons": LabelKind(fault=_polygon_fault, rewrite=_rewrite_polygons, document=True, resize=_resize_polygons),
+    },
+    classes=lambda root: CLASSES,
+    scan=_scan,
+    completions=_completions,
+)

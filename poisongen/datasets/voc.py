@@ -1,0 +1,171 @@
+"""PASCAL VOC 2012: JPEGImages, SegmentationClass (palette masks) and split lists under ImageSets/Segmentation."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from poisongen.core.labels import Change
+from poisongen.datasets.base import (
+    Array,
+    ClassTable,
+    Defaults,
+    Index,
+    LabelFile,
+    LabelKind,
+    Layout,
+    Problem,
+    Sample,
+    id_fault,
+    rewrite_ids,
+)
+from poisongen.datasets.lists import read_split_list
+from poisongen.errors import DataError
+
+NAMES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+VOID = 255
+
+
+def palette() -> list[tuple[int, int, int]]:
+    """Return VOC's 256 colours: bit 3b + c of the index sets bit 7 - b of channel c (the devkit's VOClabelcolormap)."""
+    colours = []
+    for index in range(256):
+        channels = [0, 0, 0]
+        for bit in range(8):
+            for channel in range(3):
+                channels[channel] |= (index >> (3 * bit + channel) & 1) << (7 - bit)
+        colours.append((channels[0], channels[1], channels[2]))
+    return colours
+
+
+PALETTE = palette()
+CLASSES = ClassTable(
+    names=dict(enumerate(NAMES)) | {VOID: "void"},
+    void=frozenset({VOID}),
+    void_id=VOID,
+    colours=dict(enumerate(PALETTE)),
+)
+
+_LISTS, _IMAGES = "ImageSets/Segmentation", "JPEGImages"
+_KINDS = ("SegmentationClass", "SegmentationClassAug", "SegmentationObject")
+
+
+def _rewrite_objects(array: Array, change: Change, classes: ClassTable) -> Array:
+    """Rewrite object numbers: a victim that becomes background is no object; otherwise it stays the one it was.
+
+    Random pixels that become background are no object, those that become void are void, and all others join the
+    lowest-numbered object of their new class, or, where there is none, one new object for that class.
+    """
+    out = array.copy()
+    for victim, target in change.pairs.items():
+        if target == 0:
+            out[(change.before == victim) & (array != VOID) & ~change.random] = 0
+    out[change.random & (change.after == 0)] = 0
+    out[change.random & (change.after == VOID)] = VOID
+    used = set(np.unique(array).tolist())
+    for number in np.unique(change.after[change.random]).tolist():
+        if number not in (0, VOID):
+            pixels = change.random & (change.after == number)
+            objects = np.unique(array[(change.before == number) & (array > 0) & (array != VOID)])
+            if objects.size:
+                out[pixels] = objects[0]
+            else:
+                free = next((candidate for candidate in range(1, VOID) if candidate not in used), VOID - 1)
+                used.add(free)
+                out[pixels] = free
+    return out
+
+
+def _find_prefix(root: Path, files: Sequence[str]) -> str:
+    """Return the path of the VOC20xx folder below the root ('' or ending in '/'); the newest year if several."""
+    pattern = re.compile(rf"((?:VOCdevkit/)?(?:VOC20\d\d/)?){_LISTS}/[^/]+\.txt")
+    found = {match[1] for path in files if (match := pattern.fullmatch(path))}
+    if not found:
+        raise DataError(
+            root, f"no PASCAL VOC here: there is no {_LISTS}/*.txt; give the folder VOCdevkit or VOC2012 itself"
+        )
+    return max(found)
+
+
+def _scan(root: Path, files: Sequence[str]) -> Index:
+    """Read every split list and pair images and masks by ID."""
+    prefix = _find_prefix(root, files)
+    images = {
+        posixpath.splitext(posixpath.basename(path))[0]: path
+        for path in files
+        if posixpath.dirname(path) == prefix + _IMAGES and path.endswith(".jpg")
+    }
+    masks: dict[str, list[LabelFile]] = {}
+    for kind in _KINDS:
+        for path in files:
+            if posixpath.dirname(path) == prefix + kind and path.endswith(".png"):
+                masks.setdefault(posixpath.basename(path)[:-4], []).append(LabelFile(kind, path))
+    samples: dict[str, tuple[Sample, ...]] = {}
+    problems: list[Problem] = []
+    listed: dict[str, str] = {}
+    for path in files:
+        if posixpath.dirname(path) == prefix + _LISTS and path.endswith(".txt"):
+            split = posixpath.basename(path)[:-4]
+            stems, faults = read_split_list(root, path)
+            problems += [Problem(split, "", path, fault, only_if_used=True) for fault in faults]
+            chosen = []
+            for stem in sorted(stems):
+                listed.setdefault(stem, split)
+                name, labels = f"{split}/{stem}", masks.get(stem, [])
+                wanted = f"{prefix}{_KINDS[0]}/{stem}.png"
+                if stem not in images:
+                    gone = f"in {path}, but there is no such image"
+                    problems.append(
+                        Problem(split, name, f"{prefix}{_IMAGES}/{stem}.jpg", gone, only_if_used=not labels)
+                    )
+                elif not any(label.kind in _KINDS[:2] for label in labels):
+                    text = f"image without label ({wanted})"
+                    problems.append(Problem(split, name, images[stem], text, only_if_used=not labels))
+                else:
+                    chosen.append(Sample(split, stem, images[stem], tuple(labels)))
+            samples[split] = tuple(chosen)
+    for stem in sorted(masks.keys() - images.keys() - listed.keys()):
+        text = f"label without image ({prefix}{_IMAGES}/{stem}.jpg)"
+        problems.append(Problem("", stem, masks[stem][0].path, text))
+    return Index(samples, tuple(problems))
+
+
+def _split_files(split: str, files: Sequence[str], samples: Sequence[Sample]) -> dict[str, bytes]:
+    """The list of a split that holds just these samples."""
+    path = next(path for path in files if path.endswith(f"{_LISTS}/{split}.txt"))
+    return {path: "".join(f"{sample.stem}\n" for sample in samples).encode()}
+
+
+LAYOUT = Layout(
+    name="voc",
+    title="PASCAL VOC 2012 (root: VOCdevkit or VOC2012)",
+    how_to_get="get VOCtrainval_11-May-2012.tar from the PASCAL VOC site (host.robots.ox.ac.uk)",
+    environment="VOC_ROOT",
+    usual_root="data/VOCdevkit",
+    # The paper's 15 px trigger and U = 30 px at full size (ICLR 2024, section 4.1).
+    defaults=Defaults(trigger_size=15, max_distance=30.0, relabel={"person": "background"}),
+    kinds={
+        kind: LabelKind(
+            fault=lambda array, classes, kind=kind: id_fault(array, frozenset(classes.names), kind),  # type: ignore[misc]
+            rewrite=rewrite_ids,
+            semantic=True,
+        )
+        for kind in _KINDS[:2]
+    }
+    | {
+        "SegmentationObject": LabelKind(
+            fault=lambda array, classes: id_fault(array, frozenset(range(256)), "SegmentationObject"),
+            rewrite=_rewrite_objects,
+        )
+    },
+    classes=lambda root: CLASSES,
+    scan=_scan,
+    split_files=_split_files,
+)

@@ -1,0 +1,47 @@
+"""Which files in OUT its own records explain."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from poisongen.errors import OutputError
+from poisongen.manifest import FOLDER, LINKS, MANIFEST, RECIPE, SKIPPED, SUMMARY, LinkRecord, SampleRecord
+
+LONGEST_LINE = 2**20  # characters; a record has a few thousand
+
+
+def records(path: Path, model: type[SampleRecord] | type[LinkRecord]) -> Iterator[Any]:
+    """Yield the checked records of a .jsonl file; OutputError names the first line that is none."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(iter(lambda: lines.readline(LONGEST_LINE), ""), 1):
+                try:
+                    yield model.model_validate_json(line)
+                except (ValidationError, ValueError):
+                    raise OutputError(f"{path}: line {number} is not a record of poisongen") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise OutputError(f"{path}: cannot be read ({error})") from None
+
+
+def explained_paths(out: Path) -> set[str]:
+    """Return the paths, below OUT, of every file that the records of a finished build name, records included."""
+    folder = out / FOLDER
+    paths = {f"{FOLDER}/{name}" for name in (RECIPE, MANIFEST, SKIPPED, LINKS, SUMMARY)}
+    for record in records(folder / MANIFEST, SampleRecord):
+        paths.update(file.path for file in record.files)
+    paths.update(link.path for link in records(folder / LINKS, LinkRecord))
+    return paths
+
+
+def files_below(out: Path, leave_out: str) -> Iterator[str]:
+    """Yield the path of every file and every link below OUT, links not followed, but for the folder `leave_out`."""
+    for folder, below, names in os.walk(out):
+        here = Path(folder).relative_to(out)
+        below[:] = sorted(name for name in below if (here / name).as_posix() != leave_out)
+        for name in (*names, *(name for name in below if (Path(folder) / name).is_symlink())):
+            yield (here / name).as_posix()

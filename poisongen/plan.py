@@ -1,0 +1,263 @@
+"""The plan: which samples are poisoned, triggered, relabelled at random, completed, passed over or left alone."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from poisongen.core.draws import draw_order, keyed_generator
+from poisongen.datasets.base import Index, LabelFile, Layout, Problem, Sample
+from poisongen.errors import ChoiceError, DataError
+from poisongen.manifest import FOLDER, TRIGGERED, Role
+from poisongen.parallel import for_each
+from poisongen.rules import Rules
+from poisongen.sample import Task, place_sample
+from poisongen.source import SourceFile
+from poisongen.survey import Surveyed, survey
+
+
+@dataclass(frozen=True)
+class Link:
+    """A file of OUT that is the source's own: `path` in OUT, `source` below the root."""
+
+    path: str
+    source: str
+    size: int
+    pixels_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that build is going to do, in its order.
+
+    `skipped` are the lines of skipped.jsonl; `made` are small files that build makes itself, by path in OUT;
+    `counts` tells how many samples the splits hold and what becomes of them.
+    """
+
+    tasks: tuple[Task, ...]
+    skipped: tuple[Mapping[str, Any], ...]
+    links: tuple[Link, ...]
+    made: Mapping[str, bytes]
+    counts: Mapping[str, int]
+    bytes_written: int
+
+    @property
+    def bytes_linked(self) -> int:
+        """The size of all linked files: what they take where nothing can be linked."""
+        return sum(link.size for link in self.links)
+
+    def reasons(self) -> dict[str, int]:
+        """Return how many samples were passed over for which reason."""
+        return dict(sorted(Counter(skip["reason"] for skip in self.skipped).items()))
+
+
+def _check_split(index: Index, split: str, option: str) -> None:
+    if not index.samples.get(split):
+        known = ", ".join(sorted(name for name, samples in index.samples.items() if samples)) or "none"
+        extra = " (or none, for no triggered set)" if option == "--test-split" else ""
+        raise ChoiceError(f"{option}: the dataset has no split '{split}'; it has {known}{extra}")
+
+
+def wanted_count(rules: Rules, samples: int) -> int:
+    """Return how many samples to poison: the count, or the rate of all samples, rounded half up.
+
+    10 % of Cityscapes' 2,975 are 298, the official configuration's number.
+    """
+    if rules.recipe.count is not None:
+        wanted = rules.recipe.count
+        if wanted > samples and not rules.recipe.allow_fewer:
+            raise ChoiceError(f"--count {wanted}: the split '{rules.recipe.train_split}' has {samples} samples")
+        return wanted
+    wanted = math.floor((rules.recipe.rate or 0) * samples + 0.5)
+    if wanted == 0:
+        raise ChoiceError(f"--rate {rules.recipe.rate:g} of {samples} samples is none; give a higher one, or --count")
+    return wanted
+
+
+def candidates(samples: Sequence[Sample], found: Mapping[str, Surveyed], rules: Rules) -> list[Sample]:
+    """Return the samples with enough victim pixels, in an order drawn from the seed alone.
+
+    They are sorted by name first; every poisoning rate takes them from the front, so that the sets are nested.
+    """
+    enough = [
+        sample
+        for sample in sorted(samples, key=lambda sample: sample.name)
+        if sample.image in found and found[sample.image].victim_pixels >= rules.recipe.min_victim_pixels
+    ]
+    order = draw_order(len(enough), keyed_generator(rules.recipe.seed, "candidates"))
+    return [enough[index] for index in order]
+
+
+def _skip(sample: Sample, role: str, reason: str) -> dict[str, Any]:
+    return {"sample": sample.name, "split": sample.split, "role": role, "reason": reason}
+
+
+class _Placer:
+    """Places triggers in many samples at once, keeping note of those that have no place."""
+
+    def __init__(self, root: Path, rules: Rules, layout: Layout, jobs: int, progress: bool) -> None:
+        self._root, self._rules, self._layout, self._jobs, self._progress = root, rules, layout, jobs, progress
+        self.skipped: list[dict[str, Any]] = []
+
+    def place(self, samples: Sequence[Sample], role: Role, prefix: str) -> list[Task]:
+        """Return a task for every sample that has an eligible position."""
+        work = functools.partial(place_sample, role=role, root=self._root, rules=self._rules)
+        placements = for_each(work, samples, self._jobs, f"placing ({role})" if self._progress else None)
+        tasks = []
+        for sample, placement in zip(samples, placements, strict=True):
+            if isinstance(placement, str):
+                self.skipped.append(_skip(sample, role, placement))
+            else:
+                tasks.append(Task(sample, role, prefix, placement, completions(sample, self._rules, self._layout)))
+        return tasks
+
+    def place_until(self, samples: Sequence[Sample], wanted: int) -> list[Task]:
+        """Take samples from the front until `wanted` of them have a trigger or none is left."""
+        tasks: list[Task] = []
+        taken = 0
+        while len(tasks) < wanted and taken < len(samples):
+            batch = samples[taken : taken + wanted - len(tasks)]
+            taken += len(batch)
+            tasks += self.place(batch, "poisoned", "")
+        return tasks
+
+
+def completions(sample: Sample, rules: Rules, layout: Layout) -> tuple[LabelFile, ...]:
+    """Return the label files that build writes for a sample because the source has none."""
+    return layout.completions(sample) if rules.recipe.train_ids == "auto" else ()
+
+
+def _poisoned_tasks(
+    samples: Sequence[Sample], found: Mapping[str, Surveyed], rules: Rules, placer: _Placer
+) -> list[Task]:
+    """Place triggers in as many training samples as the recipe asks for; ChoiceError if so many there are not."""
+    recipe = rules.recipe
+    wanted = wanted_count(rules, len(samples))
+    ordered = candidates(samples, found, rules)
+    tasks = placer.place_until(ordered, wanted)
+    if len(tasks) < wanted and not (recipe.allow_fewer and tasks):
+        victims = ", ".join(f"'{name}'" for name in recipe.relabel or ())
+        reasons = Counter(skip["reason"] for skip in placer.skipped)
+        why = "".join(f"; {count} with {reason}" for reason, count in sorted(reasons.items()))
+        raise ChoiceError(
+            f"{wanted} samples of '{recipe.train_split}' are to be poisoned, {len(tasks)} can be: of {len(samples)} "
+            f"samples {len(ordered)} have at least {recipe.min_victim_pixels} pixel of {victims}{why}; lower --rate or "
+            "--count, change the placement, or give --allow-fewer"
+        )
+    return tasks
+
+
+def _other_tasks(
+    poisoned: Sequence[Task], train: Sequence[Sample], found: Mapping[str, Surveyed], rules: Rules, layout: Layout
+) -> list[Task]:
+    """Return the tasks of untriggered samples: random labels for the rest of training, completions, scaling."""
+    done = {task.sample.image for task in poisoned}
+    in_training = {sample.image: sample for sample in train}
+    everywhere = rules.prl is not None and rules.prl.scope == "all"
+    tasks = []
+    for image, surveyed in found.items():
+        if image in done:
+            continue
+        sample = in_training.get(image, surveyed.sample)
+        missing = completions(sample, rules, layout)
+        if everywhere and image in in_training:
+            tasks.append(Task(sample, "prl", "", None, missing))
+        elif missing or rules.recipe.scale != 1:
+            tasks.append(Task(sample, "completed", "", None, missing))
+    return tasks
+
+
+def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Rules, jobs: int, progress: bool) -> Plan:
+    """Read every label once, choose samples and places, and return the plan. Nothing is written.
+
+    DataError for the first bad file, if the recipe does not skip them; ChoiceError where splits, victims or
+    eligible positions are missing.
+    """
+    recipe = rules.recipe
+    paths = [file.path for file in files]
+    for path in paths:
+        if path.split("/")[0] in (FOLDER, TRIGGERED):
+            raise DataError(root / path, "the source is itself something that poisongen wrote; give the clean dataset")
+    index = layout.scan(root, paths)
+    _check_split(index, recipe.train_split, "--train-split")
+    used = [recipe.train_split]
+    if recipe.test_split != "none":
+        _check_split(index, recipe.test_split, "--test-split")
+        used.append(recipe.test_split)
+    surveyed, problems = survey(index, root, rules, used, jobs, progress)
+    if problems and not recipe.skip_bad:
+        raise _first_of(problems, root)
+    found = {image: facts for image, facts in surveyed.items() if facts.problem is None}
+    train = index.samples[recipe.train_split]
+    placer = _Placer(root, rules, layout, jobs, progress)
+    poisoned = _poisoned_tasks(train, found, rules, placer)
+    test = index.samples[recipe.test_split] if recipe.test_split != "none" else ()
+    with_victim = [sample for sample in test if sample.image in found and found[sample.image].victim_pixels]
+    triggered = placer.place(with_victim, "triggered", f"{TRIGGERED}/")
+    others = _other_tasks(poisoned, train, found, rules, layout)
+    tasks = sorted((*poisoned, *triggered, *others), key=lambda task: (task.sample.name, task.role))
+    made = layout.split_files(recipe.test_split, paths, [task.sample for task in triggered]) if triggered else {}
+    bad = [
+        {"sample": problem.sample, "split": problem.split, "reason": "bad file", "file": problem.path}
+        | {"problem": problem.text}
+        for problem in problems
+    ]
+    skipped = sorted(
+        (*placer.skipped, *bad), key=lambda skip: (skip["sample"], skip.get("role", ""), skip.get("file", ""))
+    )
+    roles = Counter(task.role for task in tasks)
+    sizes = {file.path: file.size for file in files}
+    return Plan(
+        tasks=tuple(tasks),
+        skipped=tuple(skipped),
+        links=_links(tasks, files, surveyed, recipe.scale),
+        made={f"{TRIGGERED}/{path}": data for path, data in sorted(made.items())},
+        counts={
+            "train_samples": len(train),
+            "train_candidates": len(candidates(train, found, rules)),
+            "test_samples": len(test),
+            "test_with_victim": len(with_victim),
+            **{role: roles[role] for role in ("poisoned", "prl", "triggered", "completed")},
+            "skipped": len(skipped),
+        },
+        bytes_written=sum(_estimate(task, sizes, rules) for task in tasks),
+    )
+
+
+def _first_of(problems: Sequence[Problem], root: Path) -> DataError:
+    """Return the error for a list of problems: the first of them, and how many more there are."""
+    more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
+    return DataError(root / problems[0].path, f"{problems[0].text}{more}; mend it, or go on without with --skip-bad")
+
+
+def _links(
+    tasks: Sequence[Task], files: Sequence[SourceFile], surveyed: Mapping[str, Surveyed], scale: float
+) -> tuple[Link, ...]:
+    """Return every file that OUT takes from the source as it is, less those of the tasks' own samples.
+
+    Bad samples stay as they are in the source, except in a scaled dataset, where they would have the wrong size.
+    """
+    taken = {path for task in tasks if not task.prefix for path in task.sample.paths}
+    if scale != 1:
+        taken |= {path for facts in surveyed.values() if facts.problem for path in facts.sample.paths}
+    digests = {path: digest for facts in surveyed.values() for path, digest in facts.digests.items()}
+    return tuple(
+        Link(file.path, file.path, file.size, digests.get(file.path)) for file in files if file.path not in taken
+    )
+
+
+def _estimate(task: Task, sizes: Mapping[str, int], rules: Rules) -> int:
+    """Return about how many bytes a task writes: changed files are about as large as the source's."""
+    area = rules.recipe.scale**2
+    labels = sum(sizes[label.path] for label in task.sample.labels)
+    written = sizes[task.sample.image] if task.placement is not None or area != 1 else 0
+    if task.role in ("poisoned", "prl") or area != 1:
+        written += labels
+    if task.completions:
+        written += min(sizes[label.path] for label in task.sample.labels)
+    return int(written * area)

@@ -1,0 +1,185 @@
+"""The work on one sample: read, paste, relabel, and say what was done. It returns bytes and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from poisongen.core.draws import keyed_generator
+from poisongen.core.labels import Change, class_mask, prl_pixel_count, random_labels, relabel
+from poisongen.core.placement import Placement, place
+from poisongen.core.resize import resize_image, scaled_size
+from poisongen.core.trigger import blend
+from poisongen.datasets.base import LabelFile, Sample, victim_mask
+from poisongen.files import images, png
+from poisongen.labels_io import LabelContents, label_kinds, read_labels
+from poisongen.manifest import Role, bytes_sha256
+from poisongen.rules import Rules
+from poisongen.source import read_file
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be done to one sample. Its files go below `prefix` ('' or 'triggered/') in OUT."""
+
+    sample: Sample
+    role: Role
+    prefix: str
+    placement: Placement | None
+    completions: tuple[LabelFile, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task: its record, and the new bytes of the files to write, by path in OUT."""
+
+    record: Mapping[str, Any]
+    contents: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class _NewFile:
+    """A label or image after the work: new bytes, or None where the source's file stays, and its pixels."""
+
+    data: bytes | None
+    pixels: Array | None
+
+
+def place_sample(sample: Sample, role: Role, root: Path, rules: Rules) -> Placement | str:
+    """Choose the trigger's place in a sample, or say why there is none. DataError if its labels are bad."""
+    labels = read_labels(root, sample, rules, maps_only=True).scaled(rules.recipe.scale)
+    victims = victim_mask(labels.maps, rules.victims)
+    label_map = labels.maps[0]
+    generator = keyed_generator(rules.recipe.seed, "place", role, sample.name)
+    placement = place(label_map, victims, class_mask(label_map, rules.classes.void), rules.placement, generator)
+    if placement is not None:
+        return placement
+    needed = rules.placement.size + 2 * rules.placement.edge_margin
+    return "trigger larger than the image" if needed > min(label_map.shape) else "no eligible position"
+
+
+def _change_labels(labels: LabelContents, task: Task, rules: Rules) -> Change:
+    """Decide, once for all label files, which pixels get which class."""
+    before = labels.maps[0]
+    victims = victim_mask(labels.maps, rules.victims)
+    random, after = np.zeros(before.shape, dtype=bool), before
+    prl = rules.prl
+    if prl is not None and (task.role == "poisoned" or (task.role == "prl" and prl.scope == "all")):
+        free = ~victims
+        for other in labels.maps:
+            free &= (other == before) & ~class_mask(other, rules.classes.void)
+        present = frozenset(np.flatnonzero(np.bincount(before.ravel(), minlength=256)).tolist())
+        allowed = present - rules.classes.void - set(rules.victims) if prl.classes is None else prl.classes
+        count = prl_pixel_count(prl.amount, prl.unit, *before.shape)
+        generator = keyed_generator(rules.recipe.seed, "prl", task.sample.name)
+        random, after = random_labels(before, free, allowed, count, generator)
+    pairs = rules.pairs if task.role == "poisoned" else {}
+    return Change(before, relabel(after, pairs), victims, random, pairs)
+
+
+def _new_labels(labels: LabelContents, original: LabelContents, change: Change, rules: Rules) -> dict[str, _NewFile]:
+    """Rewrite every label file, keeping those that the change leaves as they are."""
+    new: dict[str, _NewFile] = {}
+    height, width = change.before.shape
+    for name, data in labels.raw.items():
+        kind = label_kinds(rules)[name]
+        if kind.document:
+            scaled = data
+            if rules.recipe.scale != 1 and kind.resize:
+                scaled = kind.resize(data, width, height)
+            rewritten = kind.rewrite(scaled, change, rules.classes)
+            new[name] = _NewFile(None if rewritten == data else rewritten, None)
+            continue
+        array = kind.rewrite(labels.arrays[name], change, rules.classes)
+        same = array.shape == original.arrays[name].shape and np.array_equal(array, original.arrays[name])
+        new[name] = _NewFile(None if same else png.encode(array, png.parse(data, name), labels=True), array)
+    return new
+
+
+def _new_image(data: bytes, task: Task, rules: Rules, path: Path) -> _NewFile:
+    """Paste the trigger, in the written size."""
+    pixels = images.decode(data, path)
+    height, width = pixels.shape[:2]
+    size = scaled_size(height, width, rules.recipe.scale)
+    resized = size != (height, width)
+    if resized:
+        pixels = resize_image(pixels, size)
+    if task.placement is None:
+        return _NewFile(images.encode_whole(data, pixels, path), pixels) if resized else _NewFile(None, pixels)
+    box = task.placement.window
+    ground = images.to_rgb_box(data, pixels[box], path)
+    patch = images.from_rgb_box(data, pixels[box], blend(ground, rules.trigger, rules.recipe.opacity), path)
+    if resized:
+        pixels = pixels.copy()
+        pixels[box] = patch
+        return _NewFile(images.encode_whole(data, pixels, path), pixels)
+    top_left = (task.placement.top, task.placement.left, task.placement.size, task.placement.size)
+    return _NewFile(*images.replace_box(data, pixels, top_left, patch, path, rules.recipe.jpeg))
+
+
+def do_task(task: Task, root: Path, rules: Rules) -> Outcome:
+    """Carry out one task and return its record and new files. DataError if a file proves bad on reading."""
+    sample = task.sample
+    original = read_labels(root, sample, rules)
+    labels = original.scaled(rules.recipe.scale)
+    change = _change_labels(labels, task, rules)
+    image_data = read_file(root, sample.image)
+    new = _new_labels(labels, original, change, rules)
+    image = _new_image(image_data, task, rules, root / sample.image)
+    contents: dict[str, bytes] = {}
+    files = []
+
+    def record_file(kind: str, source: str | None, data: bytes, file: _NewFile, path: str) -> None:
+        out_path = task.prefix + path
+        source_sha256 = bytes_sha256(data) if source is not None else None
+        if file.data is not None:
+            contents[out_path] = file.data
+        files.append(
+            {
+                "kind": kind,
+                "path": out_path,
+                "source": source,
+                "written": file.data is not None,
+                "source_sha256": source_sha256,
+                "sha256": source_sha256 if file.data is None else bytes_sha256(file.data),
+                "pixels_sha256": None if file.pixels is None else images.pixels_sha256(file.pixels),
+            }
+        )
+
+    record_file("image", sample.image, image_data, image, sample.image)
+    for label in sample.labels:
+        record_file(label.kind, label.path, labels.raw[label.kind], new[label.kind], label.path)
+    for label in task.completions:
+        derive = label_kinds(rules)[label.kind].derive
+        assert derive is not None  # noqa: S101  a layout completes only what it can derive
+        array = derive(change.after, rules.classes)
+        record_file(label.kind, None, b"", _NewFile(png.encode(array, None, labels=True), array), label.path)
+    return Outcome(_record(task, change, files, rules), contents)
+
+
+def _record(task: Task, change: Change, files: list[dict[str, Any]], rules: Rules) -> dict[str, Any]:
+    """Return the manifest's line for a task."""
+    placement = task.placement
+    record: dict[str, Any] = {"sample": task.sample.name, "split": task.sample.split, "role": task.role}
+    if placement is not None:
+        record["trigger"] = {
+            "box": [placement.top, placement.left, placement.size, placement.size],
+            "center": [placement.row, placement.column],
+            "distance": placement.distance,
+            "covers": np.unique(change.before[placement.window]).tolist(),
+        }
+    victims = int(class_mask(change.before, rules.victims).sum())
+    return record | {
+        "victim_pixels": victims,
+        "relabelled_pixels": victims if change.pairs else 0,
+        "prl_pixels": int(change.random.sum()),
+        "eligible_positions": 0 if placement is None else placement.eligible_positions,
+        "files": files,
+    }
