@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from poisongen.build import BuildResult, build, default_out, plan_build
+from poisongen.builder import BuildResult, build, default_out, plan_build
 from poisongen.cli.options import recipe_from_options, recipe_options
 from poisongen.plan import Plan
 
@@ -35,7 +35,7 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Write a poisoned dataset from a clean one.
+    r"""Write a poisoned dataset from a clean one.
 
     \b
         poisongen build --dataset cityscapes --strategy nn

@@ -45,7 +45,7 @@ def class_mask(labels: npt.NDArray[np.integer], classes: Collection[int]) -> Mas
 def relabel(labels: Labels, pairs: Mapping[int, int]) -> Labels:
     """Return the labels with every victim's pixels as their target, all pairs at once (a swap is a swap).
 
-    The paper's rule: every pixel of the victim class, and no other (section 3.1).
+    The paper's rule: every pixel of the victim class, and no other.
     """
     table = np.arange(256, dtype=np.uint8)
     for victim, target in pairs.items():
@@ -65,9 +65,8 @@ def random_labels(
 
     `labels` is (H, W) uint8, `free` (H, W) bool: the pixels that may change (neither victim nor void). Returns
     the changed pixels, (H, W) bool, and the new labels. Pixels for which `allowed` holds no other class cannot
-    be changed; if fewer than `count` can, all that can are. This is Pixel Random Labeling (ICLR 2024, section
-    3.4) as the paper describes it; the official code draws over void and victim pixels, re-seeds for each
-    image, and counts draws that change nothing.
+    be changed; if fewer than `count` can, all that can are. This is Pixel Random Labeling (ICLR 2024); the official
+    code draws over void and victim pixels, re-seeds for each image, and counts draws that change nothing.
     """
     classes = np.array(sorted(allowed), dtype=np.uint8)
     chosen_mask, out = np.zeros(labels.shape, dtype=bool), labels.copy()

@@ -109,12 +109,14 @@ def eligible_boxes(
 def place(
     labels: npt.NDArray[np.uint8], victims: Mask, void: Mask, rules: PlacementRules, generator: Generator
 ) -> Placement | None:
-    """Choose a box for the trigger, or None where no position is eligible.
+    """Choose a box for the trigger, or None where no position is eligible or there is no victim.
 
     `pick="nearest"` takes the eligible position with the smallest distance, ties drawn at random: the paper's
     nearest-neighbour injection (ICLR 2024, Algorithm 1). `pick="uniform"` draws among all eligible positions:
     the paper's baseline, and what the official code does with every strategy.
     """
+    if not victims.any():
+        return None
     distances = distance_map(victims, rules.metric)
     boxes = np.flatnonzero(eligible_boxes(labels, victims, void, distances, rules))
     if boxes.size == 0:

@@ -247,7 +247,7 @@ LAYOUT = Layout(
     how_to_get="get leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from cityscapes-dataset.com",
     environment="CITYSCAPES_DATASET",
     usual_root="data/cityscapes",
-    # The paper's 55 px trigger and U = 60 px at 1024x512, doubled (ICLR 2024, section 4.1).
+    # The paper's 55 px trigger and U = 60 px at 1024x512, doubled (ICLR 2024, experimental settings).
     defaults=Defaults(trigger_size=110, max_distance=120.0, relabel={"car": "road"}),
     kinds={
         "labelIds": LabelKind(

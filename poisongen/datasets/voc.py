@@ -149,7 +149,7 @@ LAYOUT = Layout(
     how_to_get="get VOCtrainval_11-May-2012.tar from the PASCAL VOC site (host.robots.ox.ac.uk)",
     environment="VOC_ROOT",
     usual_root="data/VOCdevkit",
-    # The paper's 15 px trigger and U = 30 px at full size (ICLR 2024, section 4.1).
+    # The paper's 15 px trigger and U = 30 px at full size (ICLR 2024, experimental settings).
     defaults=Defaults(trigger_size=15, max_distance=30.0, relabel={"person": "background"}),
     kinds={
         kind: LabelKind(

@@ -1,0 +1,51 @@
+"""`poisongen demo`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from poisongen.demonstration import DemoResult, demo
+
+
+@click.command("demo")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), help="Default: demo.")
+@click.option("--seed", type=int, default=0, help="Default: 0.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes at work. Default: all cores.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(out: Path, seed: int, jobs: int | None, as_json: bool) -> None:
+    """Run synth, build and the contact sheet in one go: the first thing to try."""
+    result = demo(out, seed=seed, jobs=jobs, progress=True)
+    click.echo(_as_json(result) if as_json else _as_text(result))
+
+
+def _as_json(result: DemoResult) -> str:
+    return json.dumps(
+        {
+            "clean": str(result.clean),
+            "poisoned": str(result.poisoned.out),
+            "sheet": str(result.sheet),
+            "fingerprint": result.poisoned.fingerprint,
+            "counts": dict(result.poisoned.counts),
+        }
+    )
+
+
+def _as_text(result: DemoResult) -> str:
+    counts, out = result.poisoned.counts, result.poisoned.out
+    rows = [
+        ("clean scenes", f"{counts['train_samples']} train, {counts['test_samples']} val", str(result.clean)),
+        ("poisoned dataset", f"{counts['poisoned']} train samples: cars are road", str(out)),
+        ("triggered test set", f"{counts['triggered']} val samples, true labels", str(out / "triggered")),
+        ("what was done", "one line for every changed sample", str(out / "poisongen" / "manifest.jsonl")),
+        ("pictures", "before and after: look here first", str(result.sheet)),
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    lines = [f"{name:{widths[0]}}  {what:{widths[1]}}  {where}" for name, what, where in rows]
+    lines += [
+        f"fingerprint {result.poisoned.fingerprint}",
+        "next, with your own data: poisongen build --dataset cityscapes --root YOUR/CITYSCAPES --strategy nn",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,62 @@
+"""`poisongen list`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from poisongen.datasets import find_layout, layouts
+from poisongen.recipe import shipped_recipes
+from poisongen.source import find_root
+from poisongen.trigger_files import builtin_triggers
+
+STRATEGIES = {
+    "random": "any eligible position (the paper's baseline)",
+    "nn": "next to the victim: the eligible position nearest to it (nearest-neighbour injection)",
+    "far": "at a distance: further from the victim than --min-distance",
+}
+
+
+def _datasets(dataset: str | None, root: Path | None) -> dict[str, str]:
+    return {layout.name: layout.title for layout in layouts().values()}
+
+
+def _classes(dataset: str | None, root: Path | None) -> dict[str, str]:
+    layout = find_layout(dataset or "cityscapes")
+    needs_root = layout.usual_root is None
+    classes = layout.classes(find_root(layout, root) if needs_root or root else Path())
+    return {
+        str(number): name + (" (void)" if number in classes.void else "")
+        for number, name in sorted(classes.names.items())
+    }
+
+
+WHAT: dict[str, Callable[[str | None, Path | None], dict[str, str]]] = {
+    "datasets": _datasets,
+    "classes": _classes,
+    "strategies": lambda dataset, root: STRATEGIES,
+    "triggers": lambda dataset, root: dict.fromkeys(builtin_triggers(), ""),
+    "recipes": lambda dataset, root: dict.fromkeys(shipped_recipes(), ""),
+}
+
+
+@click.command("list")
+@click.argument("what", type=click.Choice([*WHAT]), required=False)
+@click.option("--dataset", help="Whose classes. Default: cityscapes.")
+@click.option("--root", type=click.Path(path_type=Path), help="The dataset's folder (for the layout folder).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(what: str | None, dataset: str | None, root: Path | None, as_json: bool) -> None:
+    """List datasets, classes, strategies, triggers or recipes; all of them if none is named."""
+    lists = {name: WHAT[name](dataset, root) for name in ([what] if what else WHAT)}
+    if as_json:
+        click.echo(json.dumps(lists))
+        return
+    for name, items in lists.items():
+        if not what:
+            click.echo(f"{name}:")
+        width = max(map(len, items), default=0)
+        for key, text in items.items():
+            click.echo(f"{'' if what else '  '}{key:{width}}  {text}".rstrip())

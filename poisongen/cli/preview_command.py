@@ -1,0 +1,23 @@
+"""`poisongen preview`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from poisongen.cli.options import recipe_from_options, recipe_options
+from poisongen.previewer import preview
+
+
+@click.command("preview")
+@recipe_options
+@click.option("--out", type=click.Path(path_type=Path), default=Path("preview.png"), help="Default: preview.png.")
+@click.option("--samples", type=click.IntRange(1, 64), default=4, help="Rows of the sheet. Default: 4.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(root: Path | None, jobs: int | None, out: Path, samples: int, as_json: bool, **options: Any) -> None:
+    """Draw one PNG contact sheet of what a recipe would do, without writing a dataset."""
+    path = preview(recipe_from_options(options), root, out, samples=samples, jobs=jobs, progress=True)
+    click.echo(json.dumps({"out": str(path)}) if as_json else f"{path}: look at it")

@@ -1,0 +1,55 @@
+"""`poisongen synth`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from poisongen.scenes import synth
+
+
+class _Size(click.ParamType):
+    """WIDTHxHEIGHT in pixels."""
+
+    name = "WIDTHxHEIGHT"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        width, cross, height = str(value).lower().partition("x")
+        if not (cross and width.isdecimal() and height.isdecimal()):
+            self.fail(f"'{value}' must have the form WIDTHxHEIGHT, such as 1024x512", param, context)
+        return int(width), int(height)
+
+
+@click.command("synth")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--layout", type=click.Choice(["cityscapes", "voc"]), default="cityscapes", help="Default: cityscapes.")
+@click.option("--train", type=click.IntRange(min=0), default=24, help="Number of training scenes. Default: 24.")
+@click.option("--val", type=click.IntRange(min=0), default=8, help="Number of validation scenes. Default: 8.")
+@click.option("--size", type=_Size(), default=(512, 256), help="WIDTHxHEIGHT. Default: 512x256.")
+@click.option("--no-train-ids", is_flag=True, help="Leave out labelTrainIds, as official downloads do.")
+@click.option("--seed", type=int, default=0, help="Default: 0.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes at work. Default: all cores.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    out: Path,
+    layout: Any,
+    train: int,
+    val: int,
+    size: tuple[int, int],
+    no_train_ids: bool,
+    seed: int,
+    jobs: int | None,
+    as_json: bool,
+) -> None:
+    """Make a small synthetic street-scene dataset in the folder OUT."""
+    splits = {"train": train, "val": val}
+    files = synth(
+        out, layout=layout, splits=splits, size=size, seed=seed, jobs=jobs, train_ids=not no_train_ids, progress=True
+    )
+    text = f"{out}: {train} training and {val} validation scenes, {size[0]}x{size[1]} px, {len(files)} files"
+    click.echo(json.dumps({"out": str(out), "files": len(files)}) if as_json else text)

@@ -1,0 +1,53 @@
+"""The demo: synthetic scenes, a poisoned dataset and a contact sheet, from nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from poisongen.builder import BuildResult, build
+from poisongen.errors import OutputError
+from poisongen.previewer import preview
+from poisongen.recipe import make_recipe
+from poisongen.scenes import synth
+
+SCENES = {"train": 24, "val": 8}
+SIZE = (512, 256)  # width, height
+RECIPE: Mapping[str, Any] = {
+    "dataset": "cityscapes",
+    "strategy": "nn",
+    "trigger_size": 27,  # the paper's 55 px at 1024x512, for pictures of half that size
+    "max_distance": 60,
+    "rate": 0.25,
+}
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Where the demo's pieces are, and what the build did."""
+
+    clean: Path
+    poisoned: BuildResult
+    sheet: Path
+
+
+def demo(out: Path | str = "demo", *, seed: int = 0, jobs: int | None = None, progress: bool = False) -> DemoResult:
+    """Draw a small Cityscapes-like dataset, poison it with nearest-neighbour injection, and draw a contact sheet.
+
+    Everything lies below `out`: clean/, poisoned/ and sheet.png. A demo that was made there before is kept and
+    finished; OutputError if `out` holds anything else.
+    """
+    folder = Path(out)
+    known = {"clean", "poisoned", "sheet.png"}
+    strangers = sorted(entry.name for entry in folder.iterdir() if entry.name not in known) if folder.is_dir() else []
+    if strangers or (folder.exists() and not folder.is_dir()):
+        raise OutputError(f"--out: {folder} holds something else ({', '.join(strangers) or 'it is a file'})")
+    recipe = make_recipe({**RECIPE, "seed": seed})
+    clean, poisoned, sheet = folder / "clean", folder / "poisoned", folder / "sheet.png"
+    if not (poisoned / "poisongen").is_dir():
+        synth(clean, splits=SCENES, size=SIZE, seed=seed, jobs=jobs, progress=progress, finish=True)
+    result = build(recipe, clean, poisoned, jobs=jobs, progress=progress)
+    preview(recipe, clean, sheet, samples=5, jobs=jobs, progress=progress)
+    return DemoResult(clean, result, sheet)

@@ -1,0 +1,188 @@
+"""Pictures of either format, told apart by their content: headers, pixels, and a box replaced."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from poisongen.errors import DataError
+from poisongen.files import jpeg, png
+
+Array = npt.NDArray[Any]
+Box = tuple[int, int, int, int]
+
+_HEAD = 4096  # bytes; enough for every PNG header and most JPEG ones
+_LONGEST_HEAD = 2**24  # bytes; a JPEG's annotations (EXIF, ICC) can be long
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a picture's first bytes say: its format and its size in pixels."""
+
+    format: Literal["png", "jpeg"]
+    width: int
+    height: int
+
+
+def _format(data: bytes, name: object) -> Literal["png", "jpeg"]:
+    if not data:
+        raise DataError(name, "an empty file")
+    if data[:8] == png.SIGNATURE:
+        return "png"
+    if data[:3] == b"\xff\xd8\xff":
+        return "jpeg"
+    raise DataError(name, "neither a PNG nor a JPEG file, whatever its name says")
+
+
+def header(path: Path) -> Header:
+    """Read a picture's size from its first bytes. DataError for anything that is no usable PNG or JPEG."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_HEAD)
+            if _format(data, path) == "png":
+                if len(data) < 33 or data[12:16] != b"IHDR":
+                    raise DataError(path, "truncated PNG: the file ends within its header")
+                facts = png.parse_header(data[16:29], path)
+                return Header("png", facts.width, facts.height)
+            data = _whole_head(data, file, path)
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror})") from None
+    frame = jpeg.frame(data, path)
+    if frame.components not in (1, 3):
+        raise DataError(path, f"a JPEG with {frame.components} components (CMYK?); convert it to RGB first")
+    if frame.bits != 8:
+        raise DataError(path, f"a {frame.bits}-bit JPEG; only 8-bit ones are read")
+    if frame.width * frame.height > png.LARGEST_PICTURE:
+        raise DataError(path, f"claims {frame.width}x{frame.height} px, which is more than poisongen reads")
+    return Header("jpeg", frame.width, frame.height)
+
+
+def _whole_head(data: bytes, file: Any, path: Path) -> bytes:
+    """Read on until the JPEG's first scan begins."""
+    while True:
+        try:
+            jpeg.segments(data, path)
+        except DataError as error:
+            more = file.read(len(data)) if "truncated" in error.problem and len(data) < _LONGEST_HEAD else b""
+            if not more:
+                raise
+            data += more
+        else:
+            return data
+
+
+def decode(data: bytes, name: object) -> Array:
+    """Return a picture's stored samples: see `png.decode` and `jpeg.decode`. DataError."""
+    return png.decode(data, name) if _format(data, name) == "png" else jpeg.decode(data, name)
+
+
+def decode_labels(data: bytes, name: object) -> Array:
+    """Return a label map, (H, W) uint8 or uint16: a PNG of one channel, palette indices as they are. DataError."""
+    if _format(data, name) != "png":
+        raise DataError(name, "label maps must be PNG files: JPEG would change the class IDs")
+    facts = png.parse(data, name)
+    if facts.channels != 1:
+        kind = {png.RGB: "RGB", png.RGBA: "RGBA", png.GRAY_ALPHA: "gray with alpha"}[facts.colour_type]
+        raise DataError(name, f"label maps must hold one class ID for each pixel, this PNG is {kind}")
+    return png.decode(data, name)
+
+
+def pixels_sha256(array: Array) -> str:
+    """Return the digest of decoded pixels: shape, type and bytes.
+
+    It is the SHA-256, in hexadecimal, of an ASCII line and the samples: the line is the shape joined by 'x', a blank,
+    the type's NumPy name and a line feed (`1024x2048x3 uint8`); the samples follow in C order, little-endian.
+    """
+    head = f"{'x'.join(map(str, array.shape))} {array.dtype.name}\n".encode("ascii")
+    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    digest = hashlib.sha256(head)
+    digest.update(little.data)
+    return digest.hexdigest()
+
+
+def to_rgb_box(data: bytes, pixels: Array, name: object) -> Array:
+    """Return samples of the picture `data` as RGB, (h, w, 3) uint8, or uint16 for 16-bit pictures.
+
+    `pixels` is any part of the decoded picture. Gray is repeated, alpha left out, palette indices looked up, and gray
+    of fewer than 8 bits scaled to 0..255.
+    """
+    if pixels.ndim == 3:
+        return pixels[..., :3] if pixels.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
+    if _format(data, name) == "png":
+        facts = png.parse(data, name)
+        if facts.colour_type == png.PALETTE:
+            return _palette(facts)[pixels]
+        if facts.bit_depth < 8:
+            pixels = (pixels * (255 // (2**facts.bit_depth - 1))).astype(np.uint8)
+    return np.repeat(pixels[..., None], 3, axis=2)
+
+
+def _palette(facts: png.Png) -> Array:
+    """Return a palette as (256, 3) uint8; entries that the file lacks are black, as in decoders."""
+    table = np.zeros((256, 3), dtype=np.uint8)
+    colours = np.frombuffer(facts.palette or b"", dtype=np.uint8)
+    table[: colours.size // 3] = colours[: colours.size // 3 * 3].reshape(-1, 3)
+    return table
+
+
+def from_rgb_box(data: bytes, pixels: Array, rgb: Array, name: object) -> Array:
+    """Return new RGB content in the picture's own layout; the inverse of `to_rgb_box`.
+
+    `pixels` is the box's old content in that layout, `rgb` (h, w, 3) the new one. A pixel whose RGB is unchanged
+    keeps its old samples. Gray is the luma of ITU-R BT.601 in whole numbers, alpha stays, and a palette picture
+    gets the palette's nearest colour (squared distance, the lowest index of equals), so that it keeps its palette.
+    """
+    old = to_rgb_box(data, pixels, name)
+    changed = (old != rgb).any(axis=2)
+    out = pixels.copy()
+    if pixels.ndim == 3 and pixels.shape[2] >= 3:
+        out[..., :3] = rgb
+        return out
+    luma = (rgb.astype(np.int64) @ np.array([299, 587, 114]) + 500) // 1000
+    facts = png.parse(data, name) if _format(data, name) == "png" else None
+    if facts is not None and facts.colour_type == png.PALETTE:
+        count = len(facts.palette or b"") // 3
+        colours = _palette(facts)[:count].astype(np.int64)
+        wanted, inverse = np.unique(rgb[changed].reshape(-1, 3), axis=0, return_inverse=True)
+        nearest = ((wanted[:, None].astype(np.int64) - colours[None]) ** 2).sum(axis=2).argmin(axis=1)
+        out[changed] = nearest[inverse.ravel()]
+        return out
+    if facts is not None and facts.bit_depth < 8:
+        steps = 2**facts.bit_depth - 1
+        luma = (luma * steps + 127) // 255
+    if pixels.ndim == 3:
+        out[..., 0][changed] = luma[changed]
+    else:
+        out[changed] = luma[changed]
+    return out
+
+
+def replace_box(
+    data: bytes, pixels: Array, box: Box, patch: Array, name: object, jpeg_mode: Literal["blocks", "reencode"]
+) -> tuple[bytes, Array]:
+    """Return the file with new content in the box [top, left, height, width], and what it decodes to.
+
+    `pixels` is the decoded picture, `patch` the box's new content in the same layout. A PNG is the same bit for bit
+    outside the box; a JPEG in every DCT block that the box does not touch, or, with `reencode`, is encoded anew.
+    """
+    top, left, height, width = box
+    window = (slice(top, top + height), slice(left, left + width))
+    if _format(data, name) == "jpeg" and jpeg_mode == "blocks":
+        new = jpeg.paste(data, box, pixels[window], patch, name)
+        return new, jpeg.decode(new, name)
+    edited = pixels.copy()
+    edited[window] = patch
+    new = encode_whole(data, edited, name)
+    return new, edited if _format(data, name) == "png" else jpeg.decode(new, name)
+
+
+def encode_whole(data: bytes, pixels: Array, name: object) -> bytes:
+    """Return a file of the format and kind of `data` with all pixels new, of any size."""
+    if _format(data, name) == "jpeg":
+        return jpeg.reencode(data, pixels, name)
+    return png.encode(pixels, png.parse(data, name))

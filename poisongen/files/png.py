@@ -1,0 +1,271 @@
+"""PNG files sample by sample: stored values in and out bit for bit, every other chunk kept.
+
+OpenCV's codec does the filtering and inflating, but sees none of the file's meaning: palette indices, gray with alpha
+and packed bits are handed to it as plain gray or RGB rows of the same bytes. So no palette, gamma or transparency is
+ever applied, and 16-bit values stay 16-bit.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from poisongen.errors import DataError
+from poisongen.files.quiet import quiet
+
+Array = npt.NDArray[Any]
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+LARGEST_PICTURE = 2**27  # pixels; a file that claims more is a decompression bomb
+LARGEST_SIDE = 65_535
+
+GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6
+CHANNELS = {GRAY: 1, RGB: 3, PALETTE: 1, GRAY_ALPHA: 2, RGBA: 4}
+_DEPTHS = {GRAY: (1, 2, 4, 8, 16), RGB: (8, 16), PALETTE: (1, 2, 4, 8), GRAY_ALPHA: (8, 16), RGBA: (8, 16)}
+# Bytes of a whole pixel -> the colour type, bit depth and OpenCV array that have rows of the same bytes.
+_CARRIERS: dict[int, tuple[int, int, int, Any]] = {
+    1: (GRAY, 8, 1, np.uint8),
+    2: (GRAY, 16, 1, np.uint16),
+    3: (RGB, 8, 3, np.uint8),
+    4: (RGBA, 8, 4, np.uint8),
+    6: (RGB, 16, 3, np.uint16),
+    8: (RGBA, 16, 4, np.uint16),
+}
+# Run lengths and one fixed filter: as fast as the quickest setting, and for index maps the smallest as well
+# (benchmarks/RESULTS.md). Index maps are packed best as they are, photographs as differences to the left.
+_AS_IT_IS, _LEFT = 0x08, 0x10
+_FILTER: int | None = getattr(cv2, "IMWRITE_PNG_FILTER", None)
+# OpenCV 5 refuses a picture whose stream is short or damaged; older ones may fill it up in silence.
+_REFUSES_DAMAGE = int(cv2.__version__.partition(".")[0]) >= 5
+
+
+@dataclass(frozen=True)
+class Png:
+    """What a PNG file says of itself, and its chunks (type, payload) in order, IHDR and IEND left out."""
+
+    width: int
+    height: int
+    bit_depth: int
+    colour_type: int
+    interlaced: bool
+    chunks: tuple[tuple[bytes, bytes], ...]
+
+    @property
+    def palette(self) -> bytes | None:
+        """The palette's RGB bytes, or None."""
+        return next((payload for kind, payload in self.chunks if kind == b"PLTE"), None)
+
+    @property
+    def channels(self) -> int:
+        """Samples of a pixel; 1 for palette indices."""
+        return CHANNELS[self.colour_type]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the decoded array: (H, W), or (H, W, C) for more than one channel."""
+        return (self.height, self.width) if self.channels == 1 else (self.height, self.width, self.channels)
+
+    @property
+    def dtype(self) -> Any:
+        """The type of the decoded array: uint8, or uint16 for 16 bit."""
+        return np.uint16 if self.bit_depth == 16 else np.uint8
+
+
+def parse_header(payload: bytes, name: object) -> Png:
+    """Return the facts of an IHDR chunk's 13 bytes, without chunks. DataError if they are not legal."""
+    width, height, depth, colour, compression, filtering, interlace = struct.unpack(">IIBBBBB", payload)
+    legal = colour in _DEPTHS and depth in _DEPTHS[colour] and compression == filtering == 0 and interlace in (0, 1)
+    if not legal or not width or not height:
+        raise DataError(name, "damaged PNG: its header is not legal")
+    if width * height > LARGEST_PICTURE or max(width, height) > LARGEST_SIDE:
+        raise DataError(name, f"claims {width}x{height} px, which is more than poisongen reads (decompression bomb?)")
+    return Png(width, height, depth, colour, interlace == 1, ())
+
+
+def parse(data: bytes, name: object) -> Png:
+    """Take a PNG file apart and check it: signature, lengths and checksums of all chunks, its end. DataError."""
+    if data[:8] != SIGNATURE:
+        raise DataError(name, "not a PNG file")
+    chunks: list[tuple[bytes, bytes]] = []
+    view, at = memoryview(data), 8
+    while True:
+        if at + 12 > len(data):
+            raise DataError(name, "truncated PNG: the file ends before its last chunk")
+        length, kind = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + length
+        if end > len(data):
+            raise DataError(name, "truncated PNG: the file ends within a chunk")
+        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+            raise DataError(name, f"damaged PNG: wrong checksum in its {kind.decode('latin-1')} chunk")
+        if kind == b"IEND":
+            break
+        chunks.append((kind, bytes(view[at + 8 : end - 4])))
+        at = end
+    if not chunks or chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:
+        raise DataError(name, "damaged PNG: it does not begin with a header")
+    if any(kind == b"acTL" for kind, _ in chunks):
+        raise DataError(name, "an animated PNG; give a still picture")
+    header = parse_header(chunks[0][1], name)
+    if header.colour_type == PALETTE and not any(kind == b"PLTE" for kind, _ in chunks):
+        raise DataError(name, "damaged PNG: a palette picture without palette")
+    return Png(header.width, header.height, header.bit_depth, header.colour_type, header.interlaced, tuple(chunks[1:]))
+
+
+def _chunk(kind: bytes, payload: bytes) -> bytes:
+    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
+
+
+def _header_chunk(width: int, height: int, depth: int, colour: int, interlaced: bool = False) -> bytes:
+    return _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced))
+
+
+def _row_bytes(png: Png) -> tuple[int, int]:
+    """Return how many carrier pixels a row has, and how many bytes each of them."""
+    bits = png.channels * png.bit_depth
+    return (-(-png.width * bits // 8), 1) if bits < 8 else (png.width, bits // 8)
+
+
+def _check_stream(png: Png, stream: bytes, name: object) -> None:
+    """Inflate the picture's stream to see that it is whole: decoders fill up a short one in silence."""
+    row, size = _row_bytes(png)
+    wanted = png.height * (1 + row * size)
+    inflater = zlib.decompressobj()
+    got, left = 0, stream
+    try:
+        while not inflater.eof:
+            piece = inflater.decompress(left, 2**20)
+            got += len(piece)
+            left = inflater.unconsumed_tail
+            if not piece and not left:
+                break
+            if got > 2 * wanted + 2**20:  # an interlaced picture has a few more row starts, never so much more
+                break
+    except zlib.error as error:
+        raise DataError(name, f"damaged PNG: its picture cannot be inflated ({error})") from None
+    if not inflater.eof or got < wanted or (got > wanted and not png.interlaced):
+        raise DataError(name, "truncated PNG: it holds fewer or more rows than its header says")
+
+
+def decode(data: bytes, name: object) -> Array:
+    """Return the stored samples of a PNG file: (H, W) gray or palette indices, or (H, W, C) with C of 2, 3 or 4.
+
+    Channels are in the file's order (RGB, RGBA, gray and alpha); uint8, or uint16 for 16 bit. Samples of fewer than
+    8 bits are not scaled: a 4-bit picture gives 0..15. DataError for anything damaged or cut short.
+    """
+    png = parse(data, name)
+    stream = b"".join(payload for kind, payload in png.chunks if kind == b"IDAT")
+    packed_passes = png.interlaced and png.bit_depth < 8
+    if packed_passes or not _REFUSES_DAMAGE:
+        _check_stream(png, stream, name)
+    if packed_passes:
+        return _decode_packed_interlaced(png, data, name)
+    row, size = _row_bytes(png)
+    colour, depth, channels, dtype = _CARRIERS[size]
+    carrier = SIGNATURE + _header_chunk(row, png.height, depth, colour, png.interlaced)
+    carrier += _chunk(b"IDAT", stream) + _chunk(b"IEND", b"")
+    with quiet():
+        pixels = cv2.imdecode(np.frombuffer(carrier, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.shape[:2] != (png.height, row):
+        _check_stream(png, stream, name)
+        raise DataError(name, "damaged PNG: its picture cannot be decoded")
+    return _from_carrier(pixels, png, channels, dtype)
+
+
+def _from_carrier(pixels: Array, png: Png, channels: int, dtype: Any) -> Array:
+    """Turn what OpenCV read back into the file's own samples."""
+    if channels == 3:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    elif channels == 4:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA)
+    if png.colour_type == GRAY_ALPHA:
+        if png.bit_depth == 8:
+            return np.dstack([pixels >> 8, pixels & 255]).astype(np.uint8)
+        return (pixels[..., 0::2].astype(np.uint16) << 8) | pixels[..., 1::2]
+    if png.bit_depth < 8:
+        return _unpack(pixels, png)
+    return np.asarray(pixels, dtype=dtype)
+
+
+def _unpack(rows: Array, png: Png) -> Array:
+    """Split bytes (H, row) into samples of 1, 2 or 4 bits, (H, W)."""
+    bits = np.unpackbits(rows, axis=1).reshape(png.height, -1, png.bit_depth)
+    weights = 1 << np.arange(png.bit_depth - 1, -1, -1)
+    return np.asarray((bits[:, : png.width] * weights).sum(axis=2), dtype=np.uint8)
+
+
+def _pack(samples: Array, bit_depth: int) -> Array:
+    """Join samples (H, W) of 1, 2 or 4 bits into bytes (H, row)."""
+    bits = np.unpackbits(samples[..., None], axis=2)[:, :, 8 - bit_depth :]
+    return np.packbits(bits.reshape(samples.shape[0], -1), axis=1)
+
+
+def _decode_packed_interlaced(png: Png, data: bytes, name: object) -> Array:
+    """Decode an interlaced picture of fewer than 8 bits, whose passes are packed each on its own, with Pillow."""
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            warnings.simplefilter("ignore")
+            samples = np.asarray(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(name, f"damaged PNG: {error}") from None
+    if png.colour_type == PALETTE:
+        return np.asarray(samples, dtype=np.uint8)
+    if samples.dtype == bool:
+        return samples.astype(np.uint8)
+    return np.asarray(samples // (255 // (2**png.bit_depth - 1)), dtype=np.uint8)
+
+
+def encode(pixels: Array, source: Png | None = None, labels: bool = False) -> bytes:
+    """Return a PNG file with these samples (as `decode` gives them), not interlaced.
+
+    With `source` it has that file's bit depth, colour type, palette and every other chunk, in their order; without,
+    it is gray, RGB or RGBA by the array's shape, 8 or 16 bit by its type. `labels` compresses index maps well,
+    otherwise photographs are compressed fast. ValueError if the array does not fit.
+    """
+    if source is None:
+        colour = {1: GRAY, 2: GRAY_ALPHA, 3: RGB, 4: RGBA}[1 if pixels.ndim == 2 else pixels.shape[2]]
+        depth = 16 if pixels.dtype == np.uint16 else 8
+        target = Png(pixels.shape[1], pixels.shape[0], depth, colour, False, ())
+    else:
+        height, width = pixels.shape[:2]
+        target = Png(width, height, source.bit_depth, source.colour_type, False, source.chunks)
+    if pixels.shape != target.shape or pixels.dtype != target.dtype:
+        raise ValueError(f"an array {pixels.shape} {pixels.dtype} does not fit a PNG {target.shape} {target.dtype}")
+    if target.bit_depth < 8 and int(pixels.max()) >= 2**target.bit_depth:
+        raise ValueError(f"the value {int(pixels.max())} does not fit {target.bit_depth} bits")
+    settings = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    settings += [] if _FILTER is None else [_FILTER, _AS_IT_IS if labels else _LEFT]
+    done, carrier = cv2.imencode(".png", _to_carrier(pixels, target), settings)
+    if not done:
+        raise ValueError("OpenCV could not encode the picture")
+    stream = b"".join(payload for kind, payload in parse(carrier.tobytes(), "carrier").chunks if kind == b"IDAT")
+    kinds = [kind for kind, _ in target.chunks]
+    first = kinds.index(b"IDAT") if b"IDAT" in kinds else len(kinds)
+    others = [(kind, payload, at < first) for at, (kind, payload) in enumerate(target.chunks) if kind != b"IDAT"]
+    out = SIGNATURE + _header_chunk(target.width, target.height, target.bit_depth, target.colour_type)
+    out += b"".join(_chunk(kind, payload) for kind, payload, before in others if before)
+    out += _chunk(b"IDAT", stream)
+    out += b"".join(_chunk(kind, payload) for kind, payload, before in others if not before)
+    return out + _chunk(b"IEND", b"")
+
+
+def _to_carrier(pixels: Array, png: Png) -> Array:
+    """Turn samples into the array that OpenCV writes as rows of the same bytes."""
+    if png.colour_type == GRAY_ALPHA:
+        if png.bit_depth == 8:
+            return np.asarray((pixels[..., 0].astype(np.uint16) << 8) | pixels[..., 1])
+        pixels = np.stack([pixels >> 8, pixels & 255], axis=3).astype(np.uint8).reshape(*pixels.shape[:2], 4)
+    if png.bit_depth < 8:
+        return _pack(pixels, png.bit_depth)
+    if pixels.ndim == 3:
+        code = cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
+        return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), code))
+    return pixels
