@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from poisongen.builder import BuildResult, build
 from poisongen.errors import OutputError
+from poisongen.parallel import job_count
 from poisongen.previewer import preview
 from poisongen.recipe import make_recipe
 from poisongen.scenes import synth
@@ -40,14 +42,17 @@ def demo(out: Path | str = "demo", *, seed: int = 0, jobs: int | None = None, pr
     finished; OutputError if `out` holds anything else.
     """
     folder = Path(out)
-    known = {"clean", "poisoned", "sheet.png"}
+    known = {"clean", "clean.part", "poisoned", "sheet.png"}
     strangers = sorted(entry.name for entry in folder.iterdir() if entry.name not in known) if folder.is_dir() else []
     if strangers or (folder.exists() and not folder.is_dir()):
         raise OutputError(f"--out: {folder} holds something else ({', '.join(strangers) or 'it is a file'})")
     recipe = make_recipe({**RECIPE, "seed": seed})
     clean, poisoned, sheet = folder / "clean", folder / "poisoned", folder / "sheet.png"
-    if not (poisoned / "poisongen").is_dir():
-        synth(clean, splits=SCENES, size=SIZE, seed=seed, jobs=jobs, progress=progress, finish=True)
+    if not clean.is_dir():
+        unfinished = folder / "clean.part"  # renamed when it is whole, so that an interrupted demo starts afresh
+        shutil.rmtree(unfinished, ignore_errors=True)
+        synth(unfinished, splits=SCENES, size=SIZE, seed=seed, jobs=job_count(jobs), progress=progress)
+        unfinished.rename(clean)
     result = build(recipe, clean, poisoned, jobs=jobs, progress=progress)
     preview(recipe, clean, sheet, samples=5, jobs=jobs, progress=progress)
     return DemoResult(clean, result, sheet)

@@ -57,11 +57,13 @@ def label_kinds(rules: Rules) -> Mapping[str, LabelKind]:
     return find_layout(rules.recipe.dataset).kinds
 
 
-def read_labels(root: Path, sample: Sample, rules: Rules, maps_only: bool = False) -> LabelContents:
+def read_labels(
+    root: Path, sample: Sample, rules: Rules, *, maps_only: bool = False, surveyed: bool = False
+) -> LabelContents:
     """Read a sample's label files (with `maps_only` just those that hold class IDs).
 
-    Every file is checked: it decodes, its values are legal, all pictures have one size. DataError for the first
-    that is bad.
+    Every file is checked: it decodes, its values are legal (`surveyed`: that is known), all pictures have one size.
+    DataError for the first that is bad.
     """
     raw: dict[str, bytes] = {}
     arrays: dict[str, Array] = {}
@@ -72,7 +74,7 @@ def read_labels(root: Path, sample: Sample, rules: Rules, maps_only: bool = Fals
             continue
         data = read_file(root, label.path)
         content = data if kind.document else (decode_labels if kind.flat else decode)(data, path)
-        if fault := kind.fault(content, rules.classes):
+        if not surveyed and (fault := kind.fault(content, rules.classes)):
             raise DataError(path, fault)
         raw[label.kind] = data
         if not isinstance(content, bytes):

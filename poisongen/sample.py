@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poisongen.core.draws import keyed_generator
-from poisongen.core.labels import Change, class_mask, prl_pixel_count, random_labels, relabel
+from poisongen.core.labels import Change, class_counts, class_mask, prl_pixel_count, random_labels, relabel
 from poisongen.core.placement import Placement, place
 from poisongen.core.resize import resize_image, scaled_size
 from poisongen.core.trigger import blend
@@ -54,7 +54,7 @@ class _NewFile:
 
 def place_sample(sample: Sample, role: Role, root: Path, rules: Rules) -> Placement | str:
     """Choose the trigger's place in a sample, or say why there is none. DataError if its labels are bad."""
-    labels = read_labels(root, sample, rules, maps_only=True).scaled(rules.recipe.scale)
+    labels = read_labels(root, sample, rules, maps_only=True, surveyed=True).scaled(rules.recipe.scale)
     victims = victim_mask(labels.maps, rules.victims)
     label_map = labels.maps[0]
     generator = keyed_generator(rules.recipe.seed, "place", role, sample.name)
@@ -75,7 +75,7 @@ def _change_labels(labels: LabelContents, task: Task, rules: Rules) -> Change:
         free = ~victims
         for other in labels.maps:
             free &= (other == before) & ~class_mask(other, rules.classes.void)
-        present = frozenset(np.flatnonzero(np.bincount(before.ravel(), minlength=256)).tolist())
+        present = frozenset(np.flatnonzero(class_counts(before)).tolist())
         allowed = present - rules.classes.void - set(rules.victims) if prl.classes is None else prl.classes
         count = prl_pixel_count(prl.amount, prl.unit, *before.shape)
         generator = keyed_generator(rules.recipe.seed, "prl", task.sample.name)
@@ -127,7 +127,7 @@ def _new_image(data: bytes, task: Task, rules: Rules, path: Path) -> _NewFile:
 def do_task(task: Task, root: Path, rules: Rules) -> Outcome:
     """Carry out one task and return its record and new files. DataError if a file proves bad on reading."""
     sample = task.sample
-    original = read_labels(root, sample, rules)
+    original = read_labels(root, sample, rules, surveyed=True)
     labels = original.scaled(rules.recipe.scale)
     change = _change_labels(labels, task, rules)
     image_data = read_file(root, sample.image)

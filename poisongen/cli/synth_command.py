@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
+from poisongen.parallel import job_count
 from poisongen.scenes import synth
 
 
-class _Size(click.ParamType):
+class _Size(click.ParamType[tuple[int, int]]):
     """WIDTHxHEIGHT in pixels."""
 
     name = "WIDTHxHEIGHT"
@@ -48,8 +49,7 @@ def command(
 ) -> None:
     """Make a small synthetic street-scene dataset in the folder OUT."""
     splits = {"train": train, "val": val}
-    files = synth(
-        out, layout=layout, splits=splits, size=size, seed=seed, jobs=jobs, train_ids=not no_train_ids, progress=True
-    )
-    text = f"{out}: {train} training and {val} validation scenes, {size[0]}x{size[1]} px, {len(files)} files"
-    click.echo(json.dumps({"out": str(out), "files": len(files)}) if as_json else text)
+    workers, train_ids = job_count(jobs), not no_train_ids
+    synth(out, layout=layout, splits=splits, size=size, seed=seed, jobs=workers, train_ids=train_ids, progress=True)
+    text = f"{out}: {train} training and {val} validation scenes, {size[0]}x{size[1]} px, {layout} layout"
+    click.echo(json.dumps({"out": str(out), "layout": layout, **splits}) if as_json else text)

@@ -45,8 +45,16 @@ def draw_order(count: int, generator: Generator) -> npt.NDArray[np.intp]:
 
 
 def draw_distinct(population: int, count: int, generator: Generator) -> npt.NDArray[np.intp]:
-    """Draw `count` distinct members of range(population), in ascending order."""
+    """Draw `count` distinct members of range(population), in ascending order: those with the smallest words."""
     if count >= population:
         return np.arange(population)
+    if count <= 0:
+        return np.arange(0)
     words = raw_words(population, generator)
-    return np.sort(np.argpartition(words, count)[:count]) if count else np.arange(0)
+    # Only words below a bound that surely leaves enough of them have to be compared with each other.
+    share = count / population
+    bound = min(share + 8 * (share / population) ** 0.5 + 8 / population, 1.0)
+    few = np.flatnonzero(words < np.uint64(min(int(bound * 2.0**64), 2**64 - 1)))
+    if few.size < count:
+        few = np.arange(population)
+    return np.sort(few[np.argpartition(words[few], count - 1)[:count]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -35,11 +36,27 @@ class Change:
         return np.not_equal(self.before, self.after)
 
 
-def class_mask(labels: npt.NDArray[np.integer], classes: Collection[int]) -> Mask:
-    """Tell which pixels belong to one of `classes`; same shape as `labels`, which hold 0..255."""
-    table = np.zeros(256, dtype=bool)
-    table[list(classes)] = True
-    return np.asarray(table[labels])
+def look_up(labels: Labels, table: Labels) -> Labels:
+    """Return table[labels] for labels (H, W) uint8 and a table (256,) uint8: NumPy's own way is ten times slower."""
+    return np.asarray(cv2.LUT(labels, table), dtype=np.uint8)
+
+
+def class_counts(labels: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.int64]:
+    """Return how many pixels have each value, (256,) for labels (H, W) uint8, (65536,) for uint16."""
+    size = 1 << (8 * labels.dtype.itemsize)
+    rows = np.ascontiguousarray(labels)
+    total = np.zeros(size, dtype=np.int64)
+    for band in np.array_split(rows, max(1, rows.size // 2**24 + 1)):  # single precision counts exactly to 2**24
+        if band.size:
+            total += cv2.calcHist([band], [0], None, [size], [0, size]).ravel().astype(np.int64)
+    return total
+
+
+def class_mask(labels: Labels, classes: Collection[int]) -> Mask:
+    """Tell which pixels belong to one of `classes`; (H, W) bool for labels (H, W) uint8."""
+    table = np.zeros(256, dtype=np.uint8)
+    table[list(classes)] = 1
+    return look_up(labels, table).view(np.bool_)
 
 
 def relabel(labels: Labels, pairs: Mapping[int, int]) -> Labels:
@@ -50,7 +67,7 @@ def relabel(labels: Labels, pairs: Mapping[int, int]) -> Labels:
     table = np.arange(256, dtype=np.uint8)
     for victim, target in pairs.items():
         table[victim] = target
-    return np.asarray(table[labels])
+    return look_up(labels, table)
 
 
 def prl_pixel_count(amount: int | float, unit: str, height: int, width: int) -> int:

@@ -53,18 +53,24 @@ class Placement:
 def _true_in_windows(mask: Mask, height: int, width: int) -> npt.NDArray[np.int32]:
     """Count the true pixels of every height x width window, by the window's top left pixel."""
     total = cv2.integral(mask.view(np.uint8), sdepth=cv2.CV_32S)
-    return np.asarray(
-        total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]
-    )
+    counts = total[height:, width:] - total[:-height, width:]
+    counts -= total[height:, :-width]
+    counts += total[:-height, :-width]
+    return np.asarray(counts)
 
 
-def _uniform_windows(labels: npt.NDArray[np.uint8], size: int) -> Mask:
-    """Tell for every size x size window whether it holds one class: no two neighbours in it differ."""
+def _uniform_windows(labels: npt.NDArray[np.uint8], victims: Mask, size: int) -> Mask:
+    """Tell for every size x size window whether it holds one class, and victims all over or nowhere.
+
+    That is so if no two neighbours in it differ.
+    """
     rows, columns = labels.shape[0] - size + 1, labels.shape[1] - size + 1
     uniform = np.ones((rows, columns), dtype=bool)
     if size > 1:
-        uniform &= _true_in_windows(labels[:, 1:] != labels[:, :-1], size, size - 1) == 0
-        uniform &= _true_in_windows(labels[1:] != labels[:-1], size - 1, size) == 0
+        across = (labels[:, 1:] != labels[:, :-1]) | (victims[:, 1:] != victims[:, :-1])
+        down = (labels[1:] != labels[:-1]) | (victims[1:] != victims[:-1])
+        uniform &= _true_in_windows(across, size, size - 1) == 0
+        uniform &= _true_in_windows(down, size - 1, size) == 0
     return uniform
 
 
@@ -88,11 +94,13 @@ def eligible_boxes(
     height, width = labels.shape
     if size > min(height, width):
         return np.zeros((0, 0), dtype=bool)
-    allowed: Mask = np.equal(_true_in_windows(victims, size, size), 0)
-    rows, columns = allowed.shape
+    rows, columns = height - size + 1, width - size + 1
+    allowed: Mask
     if rules.region == "single":
-        allowed &= _uniform_windows(labels, size)
-        allowed &= ~void[:rows, :columns]
+        allowed = _uniform_windows(labels, victims, size)
+        allowed &= ~(void | victims)[:rows, :columns]
+    else:
+        allowed = np.equal(_true_in_windows(victims, size, size), 0)
     if margin:
         inside = np.zeros_like(allowed)
         inside[margin : max(rows - margin, 0), margin : max(columns - margin, 0)] = True

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from poisongen.core.labels import Change, class_mask
+from poisongen.core.labels import Change, class_counts, class_mask, look_up
 from poisongen.errors import ChoiceError
 
 Array = npt.NDArray[Any]
@@ -160,7 +160,7 @@ def id_fault(array: Array, legal: Sequence[int] | frozenset[int], what: str) -> 
     """Return what is wrong with a map of 8-bit IDs: its type, or the first ID that is not legal."""
     if array.dtype != np.uint8:
         return f"{what} must be 8-bit, this file is {array.dtype.itemsize * 8}-bit"
-    counts = np.bincount(array.ravel(), minlength=256)
+    counts = class_counts(array)
     for number in np.flatnonzero(counts):
         if int(number) not in legal:
             return f"ID {number} is outside the table of {what} ({int(counts[number])} pixels)"
@@ -169,10 +169,10 @@ def id_fault(array: Array, legal: Sequence[int] | frozenset[int], what: str) -> 
 
 def rewrite_ids(array: Array, change: Change, classes: ClassTable) -> Array:
     """Rewrite a map of raw class IDs: random pixels as decided, this file's own victim pixels to their target."""
-    out = np.where(change.random, change.after, array)
-    for victim, target in change.pairs.items():
-        out[(array == victim) & ~change.random] = target
-    return out.astype(array.dtype, copy=False)
+    table = table_lookup({number: change.pairs.get(number, number) for number in range(256)}, np.uint8)
+    out = look_up(array, table)
+    np.copyto(out, change.after, where=change.random)
+    return out
 
 
 def table_lookup(table: Mapping[int, int], dtype: npt.DTypeLike, missing: int = 0) -> Array:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from poisongen.core.labels import Change
+from poisongen.core.labels import Change, class_counts, look_up
 from poisongen.datasets.base import (
     Array,
     ClassTable,
@@ -109,22 +109,26 @@ def _label_path(split: str, stem: str, kind: str) -> str:
 
 
 def _train_ids(ids: Array, classes: ClassTable) -> Array:
-    return np.asarray(TRAIN_IDS[ids])
+    return look_up(ids, TRAIN_IDS)
 
 
 def _rewrite_train_ids(array: Array, change: Change, classes: ClassTable) -> Array:
-    return np.where(change.changed, TRAIN_IDS[change.after], array).astype(array.dtype, copy=False)
+    out = array.copy()
+    np.copyto(out, look_up(change.after, TRAIN_IDS), where=change.changed)
+    return out
 
 
 def _rewrite_instances(array: Array, change: Change, classes: ClassTable) -> Array:
-    return np.where(change.changed, change.after.astype(array.dtype), array)
+    out = array.copy()
+    np.copyto(out, change.after, where=change.changed)
+    return out
 
 
 def _instance_fault(array: Array, classes: ClassTable) -> str | None:
     if array.ndim != 2:
         return "instance IDs must be a single-channel PNG"
-    for value in np.unique(array):
-        number = int(value) // 1000 if value >= 1000 else int(value)
+    for value in np.flatnonzero(class_counts(array)).tolist():
+        number = value // 1000 if value >= 1000 else value
         if number not in classes.names or (value >= 1000 and number not in _COUNTABLE):
             return f"instance ID {value} belongs to no class of the table of instanceIds"
     return None

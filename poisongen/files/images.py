@@ -89,7 +89,7 @@ def decode_labels(data: bytes, name: object) -> Array:
     if facts.channels != 1:
         kind = {png.RGB: "RGB", png.RGBA: "RGBA", png.GRAY_ALPHA: "gray with alpha"}[facts.colour_type]
         raise DataError(name, f"label maps must hold one class ID for each pixel, this PNG is {kind}")
-    return png.decode(data, name)
+    return png.decode(data, name, facts)
 
 
 def pixels_sha256(array: Array) -> str:

@@ -155,13 +155,13 @@ def _check_stream(png: Png, stream: bytes, name: object) -> None:
         raise DataError(name, "truncated PNG: it holds fewer or more rows than its header says")
 
 
-def decode(data: bytes, name: object) -> Array:
-    """Return the stored samples of a PNG file: (H, W) gray or palette indices, or (H, W, C) with C of 2, 3 or 4.
+def decode(data: bytes, name: object, png: Png | None = None) -> Array:
+    """Return the stored samples of a PNG file (`png`: what `parse` said of it, if that is known): (H, W) gray or palette indices, or (H, W, C) with C of 2, 3 or 4.
 
     Channels are in the file's order (RGB, RGBA, gray and alpha); uint8, or uint16 for 16 bit. Samples of fewer than
     8 bits are not scaled: a 4-bit picture gives 0..15. DataError for anything damaged or cut short.
     """
-    png = parse(data, name)
+    png = png or parse(data, name)
     stream = b"".join(payload for kind, payload in png.chunks if kind == b"IDAT")
     packed_passes = png.interlaced and png.bit_depth < 8
     if packed_passes or not _REFUSES_DAMAGE:
@@ -246,7 +246,7 @@ def encode(pixels: Array, source: Png | None = None, labels: bool = False) -> by
     done, carrier = cv2.imencode(".png", _to_carrier(pixels, target), settings)
     if not done:
         raise ValueError("OpenCV could not encode the picture")
-    stream = b"".join(payload for kind, payload in parse(carrier.tobytes(), "carrier").chunks if kind == b"IDAT")
+    stream = _stream_of(carrier.tobytes())
     kinds = [kind for kind, _ in target.chunks]
     first = kinds.index(b"IDAT") if b"IDAT" in kinds else len(kinds)
     others = [(kind, payload, at < first) for at, (kind, payload) in enumerate(target.chunks) if kind != b"IDAT"]
@@ -255,6 +255,17 @@ def encode(pixels: Array, source: Png | None = None, labels: bool = False) -> by
     out += _chunk(b"IDAT", stream)
     out += b"".join(_chunk(kind, payload) for kind, payload, before in others if not before)
     return out + _chunk(b"IEND", b"")
+
+
+def _stream_of(carrier: bytes) -> bytes:
+    """Return the picture's stream of a PNG that OpenCV has just made."""
+    pieces, at = [], 8
+    while at < len(carrier):
+        length, kind = struct.unpack_from(">I4s", carrier, at)
+        if kind == b"IDAT":
+            pieces.append(carrier[at + 8 : at + 8 + length])
+        at += 12 + length
+    return b"".join(pieces)
 
 
 def _to_carrier(pixels: Array, png: Png) -> Array:

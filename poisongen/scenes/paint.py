@@ -6,6 +6,7 @@ outline) what its polygons are: filling all polygons in order gives the label ma
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
@@ -15,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from poisongen.datasets.cityscapes import LABELS
-from poisongen.synth.light import Colour, Pixels
-from poisongen.synth.view import Points
+from poisongen.scenes.light import Colour, Pixels
+from poisongen.scenes.view import Points
 
 _FINE_BITS = 4  # OpenCV takes places in sixteenths of a pixel
 _ROWS = {label.id: label for label in LABELS}
@@ -67,7 +68,7 @@ def blank(width: int, height: int) -> Canvas:
 def put(canvas: Canvas, label: int, mask: npt.NDArray[np.uint8], corner: tuple[int, int], colours: Pixels) -> None:
     """Paint one object.
 
-    `mask`: (h, w) uint8, not 0 where the object is; holes are closed, since the outline is the object. `corner`:
+    `mask`: (h, w) uint8, 1 where the object is; its holes are closed, since the outline is the object. `corner`:
     (x, y) of its upper left pixel; it lies within the canvas. `colours`: (h, w, 3) uint8.
     """
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
@@ -75,17 +76,15 @@ def put(canvas: Canvas, label: int, mask: npt.NDArray[np.uint8], corner: tuple[i
         return
     x, y = corner
     high, across = mask.shape
-    full = np.zeros(mask.shape, np.uint8)
-    cv2.fillPoly(full, outlines, (1,))
-    there = full.astype(bool)
     window = np.s_[y : y + high, x : x + across]
-    canvas.image[window][there] = colours[there]
-    canvas.label_ids[window][there] = label
+    cv2.fillPoly(mask, outlines, (1,))  # closes the holes
+    cv2.copyTo(colours, mask, canvas.image[window])
     number = label
     if _ROWS[label].has_instances:
         number = label * 1000 + canvas.counts.get(label, 0)
         canvas.counts[label] = canvas.counts.get(label, 0) + 1
-    canvas.instance_ids[window][there] = number
+    cv2.fillPoly(canvas.label_ids[window], outlines, (label,))
+    cv2.fillPoly(canvas.instance_ids[window], outlines, (number,))
     for outline in outlines:
         points = (outline.reshape(-1, 2) + np.array([x, y])).tolist()
         while len(points) < 3:  # a single pixel or a line: still a polygon in the file
@@ -96,16 +95,15 @@ def put(canvas: Canvas, label: int, mask: npt.NDArray[np.uint8], corner: tuple[i
 def window_of(canvas: Canvas, points: Points) -> tuple[int, int, int, int] | None:
     """Return the part of the canvas that `points` span as (left, top, right, bottom), or None if there is none."""
     high, across = canvas.label_ids.shape
-    low, top = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0)) + 1
-    left, upper = int(np.clip(low[0], 0, across)), int(np.clip(low[1], 0, high))
-    right, lower = int(np.clip(top[0], 0, across)), int(np.clip(top[1], 0, high))
+    (first, second), (third, fourth) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    left, upper = max(0, math.floor(first)), max(0, math.floor(second))
+    right, lower = min(across, math.ceil(third) + 1), min(high, math.ceil(fourth) + 1)
     return (left, upper, right, lower) if left < right and upper < lower else None
 
 
 def fixed(points: Points, left: int, top: int) -> npt.NDArray[np.int32]:
     """Return `points` relative to a corner in the numbers that OpenCV's drawing takes."""
-    moved = (points - np.array([left, top])) * (1 << _FINE_BITS)
-    return np.clip(np.rint(moved), -(1 << 24), 1 << 24).astype(np.int32)
+    return np.rint((points - (left, top)) * (1 << _FINE_BITS)).astype(np.int32)
 
 
 def fill(patch: Pixels, points: Points, colour: Colour | int, corner: tuple[int, int] = (0, 0)) -> None:
@@ -123,24 +121,26 @@ def draw(canvas: Canvas, label: int, shapes: Sequence[Shape]) -> None:
     left, top, right, bottom = window
     patch = canvas.image[top:bottom, left:right].copy()
     mask = np.zeros(patch.shape[:2], np.uint8)
-    for shape in shapes:
-        points = fixed(shape.points, left, top)
+    ends = np.cumsum([len(shape.points) for shape in shapes]).tolist()
+    every = fixed(np.concatenate([shape.points for shape in shapes]), left, top)
+    for shape, end in zip(shapes, ends, strict=True):
+        points = every[end - len(shape.points) : end]
         if not shape.detail:
             cv2.fillPoly(mask, [points], (1,), cv2.LINE_8, _FINE_BITS)
         if shape.colour is None:
             continue
         if shape.line:
-            width = max(1, round(shape.line))
-            # A thin line loses strength instead of width, which cannot go below one pixel.
-            if shape.line < 1:
-                before = patch.copy()
-                cv2.polylines(patch, [points], False, shape.colour, width, cv2.LINE_AA, _FINE_BITS)
-                patch = cv2.addWeighted(patch, shape.line, before, 1 - shape.line, 0)
-            else:
-                cv2.polylines(patch, [points], False, shape.colour, width, cv2.LINE_AA, _FINE_BITS)
+            _draw_line(patch, points, shape.colour, shape.line)
         else:
             cv2.fillPoly(patch, [points], shape.colour, cv2.LINE_AA if shape.detail else cv2.LINE_8, _FINE_BITS)
     put(canvas, label, mask, (left, top), patch)
+
+
+def _draw_line(patch: Pixels, points: npt.NDArray[np.int32], colour: Colour, width: float) -> None:
+    before = patch.copy() if width < 1 else patch
+    cv2.polylines(patch, [points], False, colour, max(1, round(width)), cv2.LINE_AA, _FINE_BITS)
+    if width < 1:  # it cannot be thinner than a pixel: it gets weaker instead
+        cv2.addWeighted(patch, width, before, 1 - width, 0, dst=patch)
 
 
 def darken(canvas: Canvas, points: Points, strength: float, soft: float) -> None:
@@ -152,9 +152,10 @@ def darken(canvas: Canvas, points: Points, strength: float, soft: float) -> None
     mask = np.zeros((bottom - top, right - left), np.uint8)
     fill(mask, points, round(255 * strength), (left, top))
     if soft > 0.4:
-        mask = cv2.blur(mask, (int(soft) * 2 + 1, int(soft) * 2 + 1), borderType=cv2.BORDER_REPLICATE)
+        cv2.blur(mask, (int(soft) * 2 + 1, int(soft) * 2 + 1), dst=mask, borderType=cv2.BORDER_REPLICATE)
     patch = canvas.image[top:bottom, left:right]
-    cv2.multiply(patch, cv2.merge([255 - mask] * 3), dst=patch, scale=1 / 255)
+    left_over = np.subtract(255, mask, dtype=np.uint8)
+    cv2.multiply(patch, cv2.merge([left_over] * 3), dst=patch, scale=1 / 255)
 
 
 def bar(start: npt.ArrayLike, end: npt.ArrayLike, width: float) -> Points:

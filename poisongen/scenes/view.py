@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,9 +35,10 @@ class View:
         """Return (N, 2) pixel places (x to the right, y down) of (N, 3) world points."""
         x, y, z = np.asarray(points, dtype=np.float64).reshape(-1, 3).T
         z = np.maximum(z, NEAR)
-        across = self.middle + self.focal * (x + self.bend * z * z) / z
-        down = self.horizon + self.focal * (self.eye - y) / z
-        return np.stack([across, down], axis=1)
+        seen = np.empty((z.size, 2))
+        seen[:, 0] = self.middle + self.focal * (x / z + self.bend * z)
+        seen[:, 1] = self.horizon + self.focal * (self.eye - y) / z
+        return seen
 
     def scale(self, z: float) -> float:
         """Return how many pixels one metre takes at distance `z`."""
@@ -54,12 +56,16 @@ class Pose:
     def place(self, local: npt.ArrayLike) -> Points:
         """Return the world points, (N, 3), of (N, 3) points given as (ahead, up, to the right) of the thing."""
         ahead, up, right = np.asarray(local, dtype=np.float64).reshape(-1, 3).T
-        sin, cos = np.sin(self.yaw), np.cos(self.yaw)
-        return np.stack([self.x + ahead * sin + right * cos, up, self.z + ahead * cos - right * sin], axis=1)
+        sin, cos = math.sin(self.yaw), math.cos(self.yaw)
+        world = np.empty((up.size, 3))
+        world[:, 0] = self.x + ahead * sin + right * cos
+        world[:, 1] = up
+        world[:, 2] = self.z + ahead * cos - right * sin
+        return world
 
     def eye(self, height: float) -> Points:
         """Return the camera's place, (3,), as (ahead, up, to the right) of the thing."""
-        sin, cos = np.sin(self.yaw), np.cos(self.yaw)
+        sin, cos = math.sin(self.yaw), math.cos(self.yaw)
         return np.array([-self.x * sin - self.z * cos, height, -self.x * cos + self.z * sin])
 
 
