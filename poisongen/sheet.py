@@ -108,6 +108,10 @@ def _panel(picture: Array, name: str, row: _Row) -> Image.Image:
         top, left, size = row.placement.top, row.placement.left, row.placement.size
         box = [left * scale - 1, top * scale - 1, (left + size) * scale, (top + size) * scale]
         draw.rectangle(box, outline=_MARK, width=1 if name == "image after" else 2)
+        if name.startswith("label"):
+            text, font = f"{row.placement.distance:.4g} px", ImageFont.load_default(size=13)
+            corner = (min(box[2] + 4, PANEL_WIDTH - 52), max(box[1] - 4, 2))
+            draw.text(corner, text, fill=_PAPER, font=font, stroke_width=2, stroke_fill=_INK)
     return panel
 
 

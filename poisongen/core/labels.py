@@ -54,6 +54,8 @@ def class_counts(labels: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.int6
 
 def class_mask(labels: Labels, classes: Collection[int]) -> Mask:
     """Tell which pixels belong to one of `classes`; (H, W) bool for labels (H, W) uint8."""
+    if len(classes) == 1:
+        return np.equal(labels, next(iter(classes)))
     table = np.zeros(256, dtype=np.uint8)
     table[list(classes)] = 1
     return look_up(labels, table).view(np.bool_)

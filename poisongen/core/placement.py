@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,7 +53,7 @@ class Placement:
 
 def _true_in_windows(mask: Mask, height: int, width: int) -> npt.NDArray[np.int32]:
     """Count the true pixels of every height x width window, by the window's top left pixel."""
-    total = cv2.integral(mask.view(np.uint8), sdepth=cv2.CV_32S)
+    total = cv2.integral(np.ascontiguousarray(mask).view(np.uint8), sdepth=cv2.CV_32S)
     counts = total[height:, width:] - total[:-height, width:]
     counts -= total[height:, :-width]
     counts += total[:-height, :-width]
@@ -80,6 +81,7 @@ def eligible_boxes(
     void: Mask,
     distances: npt.NDArray[np.float32],
     rules: PlacementRules,
+    margins: tuple[int, int, int, int] | None = None,
 ) -> Mask:
     """Tell which boxes are eligible, by the box's top left pixel.
 
@@ -89,8 +91,9 @@ def eligible_boxes(
     region rule, and its centre pixel (top + size // 2, left + size // 2) has low < distance <= high.
     With `region="single"` the whole box lies in one class that is neither victim nor void: the paper's rule
     and the official code's (`influencer_attack.py`: each class eroded by the trigger's square).
+    `margins` (top, left, bottom, right) stand for the rules' edge margin where the arrays are part of an image.
     """
-    size, margin = rules.size, rules.edge_margin
+    size = rules.size
     height, width = labels.shape
     if size > min(height, width):
         return np.zeros((0, 0), dtype=bool)
@@ -101,17 +104,33 @@ def eligible_boxes(
         allowed &= ~(void | victims)[:rows, :columns]
     else:
         allowed = np.equal(_true_in_windows(victims, size, size), 0)
-    if margin:
-        inside = np.zeros_like(allowed)
-        inside[margin : max(rows - margin, 0), margin : max(columns - margin, 0)] = True
-        allowed &= inside
+    top, left, bottom, right = margins or (rules.edge_margin,) * 4
+    for edge in (
+        allowed[:top],
+        allowed[max(rows - bottom, 0) :],
+        allowed[:, :left],
+        allowed[:, max(columns - right, 0) :],
+    ):
+        edge[:] = False
     half = size // 2
     centres = distances[half : half + rows, half : half + columns]
     if rules.low is not None:
         allowed &= centres > rules.low
     if rules.high is not None:
         allowed &= centres <= rules.high
-    return np.asarray(allowed)
+    return allowed
+
+
+def _within_reach(victims: Mask, rules: PlacementRules) -> tuple[slice, slice]:
+    """Return the part of the image, rows and columns, that holds all victims and every eligible box."""
+    if rules.high is None:
+        return slice(0, victims.shape[0]), slice(0, victims.shape[1])
+    reach = math.ceil(rules.high) + rules.size
+    spans = []
+    for axis in (1, 0):
+        hit = np.flatnonzero(victims.any(axis=axis))
+        spans.append(slice(max(int(hit[0]) - reach, 0), min(int(hit[-1]) + reach + 1, victims.shape[1 - axis])))
+    return spans[0], spans[1]
 
 
 def place(
@@ -125,25 +144,36 @@ def place(
     """
     if not victims.any():
         return None
-    distances = distance_map(victims, rules.metric)
-    boxes = np.flatnonzero(eligible_boxes(labels, victims, void, distances, rules))
+    rows, columns = _within_reach(victims, rules)
+    margin, (height, width) = rules.edge_margin, labels.shape
+    margins = (
+        max(margin - rows.start, 0),
+        max(margin - columns.start, 0),
+        max(margin - (height - rows.stop), 0),
+        max(margin - (width - columns.stop), 0),
+    )
+    part = (rows, columns)
+    distances = distance_map(victims[part], rules.metric)
+    allowed = eligible_boxes(labels[part], victims[part], void[part], distances, rules, margins)
+    boxes = np.flatnonzero(allowed)
     if boxes.size == 0:
         return None
-    columns = labels.shape[1] - rules.size + 1
     half = rules.size // 2
-    tops, lefts = np.divmod(boxes, columns)
+    tops, lefts = np.divmod(boxes, allowed.shape[1])
     choices = np.arange(boxes.size)
     if rules.pick == "nearest":
         at_centres = distances[tops + half, lefts + half]
         choices = np.flatnonzero(at_centres == at_centres.min())
     chosen = choices[int(draw_below(np.array([choices.size]), generator)[0])]
     top, left = int(tops[chosen]), int(lefts[chosen])
+    distance = float(distances[top + half, left + half])
+    top, left = top + rows.start, left + columns.start
     return Placement(
         top=top,
         left=left,
         size=rules.size,
         row=top + half,
         column=left + half,
-        distance=exact_distance(float(distances[top + half, left + half]), rules.metric),
+        distance=exact_distance(distance, rules.metric),
         eligible_positions=int(boxes.size),
     )

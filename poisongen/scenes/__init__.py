@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -62,7 +63,7 @@ def synth(
         tasks = [(split, number) for split, count in splits.items() for number in range(count)]
         common = {"layout": layout, "size": size, "seed": seed, "train_ids": train_ids}
         scenes = _scenes(folder, tasks, common, min(jobs, len(tasks)))
-        paths = list(tqdm(scenes, total=len(tasks), desc="scenes", disable=not progress))
+        paths = list(tqdm(scenes, total=len(tasks), desc="scenes", disable=None if progress else True, file=sys.stderr))
         if layout == "voc":
             write_voc_lists(folder, splits)
     except OSError as error:
