@@ -61,7 +61,7 @@ def prepare(recipe: Recipe | Mapping[str, Any], root: Path | None) -> Prepared:
     """Check a recipe against the dataset at `root` (or where its layout is usually found)."""
     recipe = recipe if isinstance(recipe, Recipe) else make_recipe(recipe)
     layout = find_layout(recipe.dataset)
-    found_root = find_root(layout, root)
+    found_root = find_root(layout, root).absolute()  # workers may live in another folder
     files = list_files(found_root)
     if not files:
         raise DataError(found_root, f"the folder is empty; {layout.how_to_get}")

@@ -84,7 +84,7 @@ class Staging:
 
     def __init__(self, out: Path, recipe_sha256: str) -> None:
         self.out = out
-        self.folder = out / STAGING
+        self.folder = out.absolute() / STAGING  # workers may live in another folder
         self.tree = self.folder / _TREE
         self._recipe_sha256 = recipe_sha256
 
