@@ -103,6 +103,12 @@ def _new_labels(labels: LabelContents, original: LabelContents, change: Change, 
     return new
 
 
+def _encoded(data: bytes, pixels: Array, path: Path) -> _NewFile:
+    """Encode a resized image like its source; a JPEG does not decode to quite what went in."""
+    new = images.encode_whole(data, pixels, path)
+    return _NewFile(new, images.decode(new, path))
+
+
 def _new_image(data: bytes, task: Task, rules: Rules, path: Path) -> _NewFile:
     """Paste the trigger, in the written size."""
     pixels = images.decode(data, path)
@@ -112,14 +118,14 @@ def _new_image(data: bytes, task: Task, rules: Rules, path: Path) -> _NewFile:
     if resized:
         pixels = resize_image(pixels, size)
     if task.placement is None:
-        return _NewFile(images.encode_whole(data, pixels, path), pixels) if resized else _NewFile(None, pixels)
+        return _encoded(data, pixels, path) if resized else _NewFile(None, pixels)
     box = task.placement.window
     ground = images.to_rgb_box(data, pixels[box], path)
     patch = images.from_rgb_box(data, pixels[box], blend(ground, rules.trigger, rules.recipe.opacity), path)
     if resized:
         pixels = pixels.copy()
         pixels[box] = patch
-        return _NewFile(images.encode_whole(data, pixels, path), pixels)
+        return _encoded(data, pixels, path)
     top_left = (task.placement.top, task.placement.left, task.placement.size, task.placement.size)
     return _NewFile(*images.replace_box(data, pixels, top_left, patch, path, rules.recipe.jpeg))
 

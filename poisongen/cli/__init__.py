@@ -14,6 +14,7 @@ from poisongen.errors import PoisongenError, shown
 
 COMMANDS = {
     "build": "Write a poisoned dataset from a clean one.",
+    "audit": "Check a poisoned dataset against its manifest (and its source).",
     "preview": "Draw one PNG contact sheet of what a recipe would do, without writing a dataset.",
     "synth": "Make a small synthetic street-scene dataset (Cityscapes or VOC layout).",
     "demo": "Run synth, build and the contact sheet in one go: the first thing to try.",
@@ -56,8 +57,12 @@ def _fail(message: str, code: int) -> int:
 
 def _run(arguments: list[str] | None) -> int:
     """Run the command line and return its exit status."""
+    arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        result: Any = group.main(args=arguments, prog_name="poisongen", standalone_mode=False)
+        with group.make_context("poisongen", list(arguments)) as context:
+            result: Any = group.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
     except PoisongenError as error:
         return _fail(str(error), error.exit_code)
     except click.UsageError as error:
