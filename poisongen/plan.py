@@ -79,18 +79,19 @@ def wanted_count(rules: Rules, samples: int) -> int:
     return wanted
 
 
-def candidates(samples: Sequence[Sample], found: Mapping[str, Surveyed], rules: Rules) -> list[Sample]:
-    """Return the samples with enough victim pixels, in an order drawn from the seed alone.
+def drawn_order(samples: Sequence[Sample], seed: int) -> list[Sample]:
+    """Return a split's samples, sorted by name and then put in an order drawn from the seed alone.
 
-    They are sorted by name first; every poisoning rate takes them from the front, so that the sets are nested.
+    Every poisoning rate takes candidates from the front, so that the sets are nested.
     """
-    enough = [
-        sample
-        for sample in sorted(samples, key=lambda sample: sample.name)
-        if sample.image in found and found[sample.image].victim_pixels >= rules.recipe.min_victim_pixels
-    ]
-    order = draw_order(len(enough), keyed_generator(rules.recipe.seed, "candidates"))
-    return [enough[index] for index in order]
+    by_name = sorted(samples, key=lambda sample: sample.name)
+    return [by_name[index] for index in draw_order(len(by_name), keyed_generator(seed, "candidates"))]
+
+
+def candidates(ordered: Sequence[Sample], found: Mapping[str, Surveyed], rules: Rules) -> list[Sample]:
+    """Return the sound samples with enough victim pixels, in their order."""
+    needed = rules.recipe.min_victim_pixels
+    return [sample for sample in ordered if sample.image in found and found[sample.image].victim_pixels >= needed]
 
 
 def _skip(sample: Sample, role: str, reason: str) -> dict[str, Any]:
@@ -100,16 +101,23 @@ def _skip(sample: Sample, role: str, reason: str) -> dict[str, Any]:
 class _Placer:
     """Places triggers in many samples at once, keeping note of those that have no place."""
 
-    def __init__(self, root: Path, rules: Rules, layout: Layout, jobs: int, progress: bool) -> None:
+    def __init__(
+        self, root: Path, rules: Rules, layout: Layout, found: Mapping[str, Surveyed], jobs: int, progress: bool
+    ) -> None:
         self._root, self._rules, self._layout, self._jobs, self._progress = root, rules, layout, jobs, progress
+        self._known = {(facts.role, facts.sample.name): facts.placement for facts in found.values() if facts.placement}
         self.skipped: list[dict[str, Any]] = []
 
     def place(self, samples: Sequence[Sample], role: Role, prefix: str) -> list[Task]:
-        """Return a task for every sample that has an eligible position."""
+        """Return a task for every sample that has an eligible position; most were placed in the survey."""
         work = functools.partial(place_sample, role=role, root=self._root, rules=self._rules)
-        placements = for_each(work, samples, self._jobs, f"placing ({role})" if self._progress else None)
+        places = {sample.name: place for sample in samples if (place := self._known.get((role, sample.name)))}
+        rest = [sample for sample in samples if sample.name not in places]
+        late = for_each(work, rest, self._jobs, f"placing ({role})" if self._progress else None)
+        places |= {sample.name: place for sample, place in zip(rest, late, strict=True)}
         tasks = []
-        for sample, placement in zip(samples, placements, strict=True):
+        for sample in samples:
+            placement = places[sample.name]
             if isinstance(placement, str):
                 self.skipped.append(_skip(sample, role, placement))
             else:
@@ -133,12 +141,10 @@ def completions(sample: Sample, rules: Rules, layout: Layout) -> tuple[LabelFile
 
 
 def _poisoned_tasks(
-    samples: Sequence[Sample], found: Mapping[str, Surveyed], rules: Rules, placer: _Placer
+    samples: Sequence[Sample], ordered: Sequence[Sample], wanted: int, rules: Rules, placer: _Placer
 ) -> list[Task]:
     """Place triggers in as many training samples as the recipe asks for; ChoiceError if so many there are not."""
     recipe = rules.recipe
-    wanted = wanted_count(rules, len(samples))
-    ordered = candidates(samples, found, rules)
     tasks = placer.place_until(ordered, wanted)
     if len(tasks) < wanted and not (recipe.allow_fewer and tasks):
         victims = ", ".join(f"'{name}'" for name in recipe.relabel or ())
@@ -185,17 +191,20 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
             raise DataError(root / path, "the source is itself something that poisongen wrote; give the clean dataset")
     index = layout.scan(root, paths)
     _check_split(index, recipe.train_split, "--train-split")
-    used = [recipe.train_split]
+    train = index.samples[recipe.train_split]
+    order, wanted = drawn_order(train, recipe.seed), wanted_count(rules, len(train))
+    # Whoever stands among the first `wanted` of all samples, stands there among the candidates, if it is one.
+    roles: dict[str, dict[str, Role]] = {recipe.train_split: {sample.name: "poisoned" for sample in order[:wanted]}}
     if recipe.test_split != "none":
         _check_split(index, recipe.test_split, "--test-split")
-        used.append(recipe.test_split)
-    surveyed, problems = survey(index, root, rules, used, jobs, progress)
+        roles.setdefault(recipe.test_split, {sample.name: "triggered" for sample in index.samples[recipe.test_split]})
+    surveyed, problems = survey(index, root, rules, roles, jobs, progress)
     if problems and not recipe.skip_bad:
         raise _first_of(problems, root)
     found = {image: facts for image, facts in surveyed.items() if facts.problem is None}
-    train = index.samples[recipe.train_split]
-    placer = _Placer(root, rules, layout, jobs, progress)
-    poisoned = _poisoned_tasks(train, found, rules, placer)
+    ordered = candidates(order, found, rules)
+    placer = _Placer(root, rules, layout, found, jobs, progress)
+    poisoned = _poisoned_tasks(train, ordered, wanted, rules, placer)
     test = index.samples[recipe.test_split] if recipe.test_split != "none" else ()
     with_victim = [sample for sample in test if sample.image in found and found[sample.image].victim_pixels]
     triggered = placer.place(with_victim, "triggered", f"{TRIGGERED}/")
@@ -210,7 +219,7 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
     skipped = sorted(
         (*placer.skipped, *bad), key=lambda skip: (skip["sample"], skip.get("role", ""), skip.get("file", ""))
     )
-    roles = Counter(task.role for task in tasks)
+    tally = Counter(task.role for task in tasks)
     sizes = {file.path: file.size for file in files}
     return Plan(
         tasks=tuple(tasks),
@@ -219,10 +228,10 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
         made={f"{TRIGGERED}/{path}": data for path, data in sorted(made.items())},
         counts={
             "train_samples": len(train),
-            "train_candidates": len(candidates(train, found, rules)),
+            "train_candidates": len(ordered),
             "test_samples": len(test),
             "test_with_victim": len(with_victim),
-            **{role: roles[role] for role in ("poisoned", "prl", "triggered", "completed")},
+            **{role: tally[role] for role in ("poisoned", "prl", "triggered", "completed")},
             "skipped": len(skipped),
         },
         bytes_written=sum(_estimate(task, sizes, rules) for task in tasks),

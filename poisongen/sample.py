@@ -52,9 +52,8 @@ class _NewFile:
     pixels: Array | None
 
 
-def place_sample(sample: Sample, role: Role, root: Path, rules: Rules) -> Placement | str:
-    """Choose the trigger's place in a sample, or say why there is none. DataError if its labels are bad."""
-    labels = read_labels(root, sample, rules, maps_only=True, surveyed=True).scaled(rules.recipe.scale)
+def place_on(labels: LabelContents, sample: Sample, role: Role, rules: Rules) -> Placement | str:
+    """Choose the trigger's place in a sample with these (scaled) labels, or say why there is none."""
     victims = victim_mask(labels.maps, rules.victims)
     label_map = labels.maps[0]
     generator = keyed_generator(rules.recipe.seed, "place", role, sample.name)
@@ -63,6 +62,12 @@ def place_sample(sample: Sample, role: Role, root: Path, rules: Rules) -> Placem
         return placement
     needed = rules.placement.size + 2 * rules.placement.edge_margin
     return "trigger larger than the image" if needed > min(label_map.shape) else "no eligible position"
+
+
+def place_sample(sample: Sample, role: Role, root: Path, rules: Rules) -> Placement | str:
+    """Read a sample's labels and choose the trigger's place, or say why there is none. DataError if they are bad."""
+    labels = read_labels(root, sample, rules, maps_only=True, surveyed=True)
+    return place_on(labels.scaled(rules.recipe.scale), sample, role, rules)
 
 
 def _change_labels(labels: LabelContents, task: Task, rules: Rules) -> Change:
@@ -181,7 +186,7 @@ def _record(task: Task, change: Change, files: list[dict[str, Any]], rules: Rule
             "distance": placement.distance,
             "covers": np.unique(change.before[placement.window]).tolist(),
         }
-    victims = int(class_mask(change.before, rules.victims).sum())
+    victims = int(np.count_nonzero(class_mask(change.before, rules.victims)))
     return record | {
         "victim_pixels": victims,
         "relabelled_pixels": victims if change.pairs else 0,

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from poisongen.core.placement import Placement
 from poisongen.datasets.base import Index, Problem, Sample, victim_mask
 from poisongen.errors import DataError
 from poisongen.files.images import header, pixels_sha256
 from poisongen.labels_io import read_labels
+from poisongen.manifest import Role
 from poisongen.parallel import for_each
 from poisongen.rules import Rules
+from poisongen.sample import place_on
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,8 @@ class Surveyed:
     """What one read of a sample told: its size in pixels, how many of them are victims, its labels' digests.
 
     `victim_pixels` counts pixels of the written (scaled) label map. `digests` maps label paths to the digest of their
-    decoded pixels. `problem` is what is wrong, or None; if there is one, the other fields mean nothing.
+    decoded pixels. `placement` is the trigger's place, or why there is none, for samples that were surveyed with a role
+    and have enough victim pixels. `problem` is what is wrong; if there is something, the other fields mean nothing.
     """
 
     sample: Sample
@@ -28,11 +34,17 @@ class Surveyed:
     width: int
     victim_pixels: int
     digests: Mapping[str, str]
+    role: Role | None = None
+    placement: Placement | str | None = None
     problem: Problem | None = None
 
 
-def survey_sample(sample: Sample, root: Path, rules: Rules) -> Surveyed:
-    """Read one sample's labels and its image's header; what is wrong with them is part of the answer."""
+def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) -> Surveyed:
+    """Read one sample's labels and its image's header; what is wrong with them is part of the answer.
+
+    With a role (it will be poisoned or triggered, if it can be) the trigger is placed on the same occasion.
+    """
+    sample, role = errand
     try:
         image = header(root / sample.image)
         labels = read_labels(root, sample, rules)
@@ -43,28 +55,37 @@ def survey_sample(sample: Sample, root: Path, rules: Rules) -> Surveyed:
             raise DataError(root / path, f"is {size}, but its image {sample.image} is {other}")
     except DataError as error:
         path = error.path.removeprefix(f"{root}/")
-        return Surveyed(sample, 0, 0, 0, {}, Problem(sample.split, sample.name, path, error.problem))
-    victims = victim_mask(labels.scaled(rules.recipe.scale).maps, rules.victims)
+        return Surveyed(sample, 0, 0, 0, {}, problem=Problem(sample.split, sample.name, path, error.problem))
+    scaled = labels.scaled(rules.recipe.scale)
+    victims = int(np.count_nonzero(victim_mask(scaled.maps, rules.victims)))
+    needed = rules.recipe.min_victim_pixels if role == "poisoned" else 1
+    placement = place_on(scaled, sample, role, rules) if role and victims >= needed else None
     paths = {label.kind: label.path for label in sample.labels}
     digests = {paths[kind]: pixels_sha256(array) for kind, array in labels.arrays.items()}
-    return Surveyed(sample, height, width, int(victims.sum()), digests)
+    return Surveyed(sample, height, width, victims, digests, role, placement)
 
 
 def survey(
-    index: Index, root: Path, rules: Rules, used_splits: Sequence[str], jobs: int, progress: bool
+    index: Index,
+    root: Path,
+    rules: Rules,
+    roles: Mapping[str, Mapping[str, Role]],
+    jobs: int,
+    progress: bool,
 ) -> tuple[dict[str, Surveyed], list[Problem]]:
     """Read every sample's labels once and every image's header.
 
-    Returns what was found by image path (a sample that stands in several splits is read once), and the problems of
-    the index and of the files, sorted; those that matter only in splits that are not used are left out.
+    `roles` names the splits that are built from and, by sample, those whose trigger is to be placed. Returns what was
+    found by image path (a sample that stands in several splits is read once), and the problems of the index and of the
+    files, sorted; those that matter only in splits that are not used are left out.
     """
-    by_image: dict[str, Sample] = {}
-    for split in (*used_splits, *sorted(set(index.samples) - set(used_splits))):
+    by_image: dict[str, tuple[Sample, Role | None]] = {}
+    for split in (*roles, *sorted(set(index.samples) - set(roles))):
         for sample in index.samples.get(split, ()):
-            by_image.setdefault(sample.image, sample)
+            by_image.setdefault(sample.image, (sample, roles.get(split, {}).get(sample.name)))
     work = functools.partial(survey_sample, root=root, rules=rules)
     results = for_each(work, list(by_image.values()), jobs, "checking" if progress else None)
     found = {result.sample.image: result for result in results}
     problems = [result.problem for result in found.values() if result.problem]
-    problems += [problem for problem in index.problems if not problem.only_if_used or problem.split in used_splits]
+    problems += [problem for problem in index.problems if not problem.only_if_used or problem.split in roles]
     return found, sorted(problems, key=lambda problem: (problem.path, problem.text))

@@ -15,7 +15,7 @@ def resize_trigger(picture: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.
     `picture` is (h, w, 4) uint8 RGBA. Colours are weighted by alpha while resizing, so that transparent pixels
     lend no colour. Pillow's bilinear filter works in fixed point: the result is the same on every machine.
     """
-    resized = Image.fromarray(picture, "RGBA").resize((size, size), Image.Resampling.BILINEAR)
+    resized = Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(resized, dtype=np.uint8)
 
 
