@@ -1,10 +1,11 @@
 # make demo   set up, then poisongen demo: synthetic scenes, a poisoned dataset, a contact sheet
-# make test   set up, then every test, lint and type check
+# make test   set up, then every quick test, lint and type check
+# make test-slow, make test-train   the slow tests, and those of the victim models
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test test-slow test-train check clean
 
 $(VENV)/.base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("poisongen needs Python 3.11 or newer; call make with PYTHON=python3.12, say" if sys.version_info < (3, 11) else 0)'
@@ -25,7 +26,18 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+# What takes longer: the slow tests, and those of the victim models, for which PyTorch is installed (several GB).
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 -m slow --ignore tests/victim
+
+$(VENV)/.train: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,train]' torchmetrics
+	touch $@
+
+test-train: $(VENV)/.train
+	$(BIN)/python -m pytest tests/victim
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-import resource
 import subprocess
 import sys
 import tempfile
@@ -80,11 +79,11 @@ def main() -> None:
         per_frame = 1000 / (3 * frames)
         print(f"{frames} frames of 2048x1024, {kinds:.0f} label pictures each, one job, three turns")
         print(f"decode and encode all files   {bare_time * per_frame:7.1f} ms a sample")
-        print(f"poison (nn), whole build      {poison_time * per_frame:7.1f} ms a sample, {poison_time / bare_time:.2f} times")
-        print(f"poison (nn, PRL 10 %)         {prl_time * per_frame:7.1f} ms a sample, {prl_time / bare_time:.2f} times")
-        few, many = peak_memory(root, max(2, frames // 4)), peak_memory(root, frames)
-        print(f"peak memory of the worker     {few:.0f} MB for {max(2, frames // 4)} samples, {many:.0f} MB for {frames}")
-        print(f"peak memory of this process   {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000:.0f} MB")
+        for name, spent in (("poison (nn), whole build  ", poison_time), ("poison (nn, PRL 10 %)     ", prl_time)):
+            print(f"{name}    {spent * per_frame:7.1f} ms a sample, {spent / bare_time:.2f} times")
+        quarter = max(2, frames // 4)
+        few, many = peak_memory(root, quarter), peak_memory(root, frames)
+        print(f"peak memory of the worker     {few:.0f} MB for {quarter} samples, {many:.0f} MB for {frames}")
 
 
 if __name__ == "__main__":

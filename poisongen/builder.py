@@ -36,6 +36,7 @@ from poisongen.recipe import Recipe, make_recipe
 from poisongen.rules import Rules, make_rules, settle
 from poisongen.sample import Task, do_task
 from poisongen.source import SourceFile, check_apart, find_root, list_files
+from poisongen.undo import write_undo
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ def build(
     *,
     jobs: int | None = None,
     link: LinkMode = "auto",
+    undo: bool = False,
     force: bool = False,
     progress: bool = False,
 ) -> BuildResult:
@@ -97,16 +99,19 @@ def build(
 
     `recipe` is a Recipe, or its choices as a mapping (keys as the options of `poisongen build`). `root` is the clean
     dataset, `out` the folder to write; both have the command's defaults. `jobs` processes work at once (default:
-    all cores). An interrupted build is taken up where it stopped. PoisongenError says what is wrong with recipe,
-    source or output; OUT then holds nothing under a final name.
+    all cores). `undo` keeps in OUT what `restore` needs to work without the source. An interrupted build is taken up
+    where it stopped. PoisongenError says what is wrong with recipe, source or output; OUT then holds nothing under a
+    final name.
     """
+    if undo and link == "symlink":
+        raise OutputError("--undo: with --link symlink OUT would not hold the unchanged files; use --link auto or copy")
     prepared = prepare(recipe, None if root is None else Path(root))
     settled = prepared.rules.recipe
     folder = default_out(settled) if out is None else Path(out)
     check_apart(prepared.root, folder)
     recipe_sha256 = settled.fingerprint()
     if (done := _already_there(folder, recipe_sha256, prepared, force)) is not None:
-        return done
+        return _with_undo(done) if undo else done
     if not force and look_at(folder).kind == "unfinished":
         with open_staging(folder, recipe_sha256):
             pass  # another build at work is found before the long reading begins
@@ -115,9 +120,17 @@ def build(
     with _disk_errors(folder), open_staging(folder, recipe_sha256) as staging:
         staging.begin()
         if not staging.ready:
-            _fill(staging, prepared, plan, link, job_count(jobs), progress)
+            _fill(staging, prepared, plan, link, job_count(jobs), progress, undo)
         staging.publish()
-    return _result(folder, already_built=False)
+    result = _result(folder, already_built=False)
+    return _with_undo(result) if undo else result
+
+
+def _with_undo(result: BuildResult) -> BuildResult:
+    """Return the result of a build with an undo store; OutputError if it was (nearly) finished without one."""
+    if "undo" not in read_summary(result.out):
+        raise OutputError(f"--undo: {result.out} was built without an undo store; build it again with --force")
+    return result
 
 
 def _already_there(out: Path, recipe_sha256: str, prepared: Prepared, force: bool) -> BuildResult | None:
@@ -161,7 +174,9 @@ def _disk_errors(out: Path) -> Iterator[None]:
         raise OutputError(f"--out: {out}: {what}; make room and give the same command again, it goes on") from None
 
 
-def _fill(staging: Staging, prepared: Prepared, plan: Plan, link: LinkMode, jobs: int, progress: bool) -> None:
+def _fill(
+    staging: Staging, prepared: Prepared, plan: Plan, link: LinkMode, jobs: int, progress: bool, undo: bool
+) -> None:
     """Do every task, make every link and write the records; the tree is complete afterwards."""
     stamps = {file.path: [file.size, file.changed] for file in prepared.files}
     try:
@@ -176,7 +191,8 @@ def _fill(staging: Staging, prepared: Prepared, plan: Plan, link: LinkMode, jobs
         raise
     written = {file["path"] for record in records for file in record["files"]} | {entry["path"] for entry in links}
     staging.drop_unknown(written)
-    _write_records(staging, prepared, plan, records, links)
+    kept = write_undo(staging.tree, prepared.root, records, links, prepared.files, jobs, progress) if undo else None
+    _write_records(staging, prepared, plan, records, links, kept)
 
 
 def _work(task: Task, root: Path, rules: Rules, tree: Path, link: LinkMode) -> dict[str, Any]:
@@ -249,8 +265,9 @@ def _write_records(
     plan: Plan,
     records: Sequence[Mapping[str, Any]],
     links: Sequence[Mapping[str, Any]],
+    undo: Mapping[str, Any] | None,
 ) -> None:
-    """Write recipe, manifest, skipped, links and, over them all, the summary."""
+    """Write recipe, manifest, skipped, links and, over them all, the summary; `undo` is what it says of the store."""
     recipe = prepared.rules.recipe
     texts = {
         RECIPE: json_line(recipe.as_json()),
@@ -273,4 +290,5 @@ def _write_records(
         "source": _source_listing(prepared.files),
         "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in packages},
     }
+    summary |= {} if undo is None else {"undo": dict(undo)}
     staging.write(f"{FOLDER}/{SUMMARY}", json_line(summary).encode())

@@ -11,11 +11,12 @@ from pydantic import ValidationError
 
 from poisongen.errors import OutputError
 from poisongen.manifest import FOLDER, LINKS, MANIFEST, RECIPE, SKIPPED, SUMMARY, LinkRecord, SampleRecord
+from poisongen.undo import INDEX, UndoRecord, undo_paths
 
 LONGEST_LINE = 2**20  # characters; a record has a few thousand
 
 
-def records(path: Path, model: type[SampleRecord] | type[LinkRecord]) -> Iterator[Any]:
+def records(path: Path, model: type[SampleRecord] | type[LinkRecord] | type[UndoRecord]) -> Iterator[Any]:
     """Yield the checked records of a .jsonl file; OutputError names the first line that is none."""
     try:
         with path.open(encoding="utf-8") as lines:
@@ -35,6 +36,8 @@ def explained_paths(out: Path) -> set[str]:
     for record in records(folder / MANIFEST, SampleRecord):
         paths.update(file.path for file in record.files)
     paths.update(link.path for link in records(folder / LINKS, LinkRecord))
+    if (out / INDEX).is_file():
+        paths.update(undo_paths(records(out / INDEX, UndoRecord)))
     return paths
 
 

@@ -15,6 +15,7 @@ from poisongen.errors import PoisongenError, shown
 COMMANDS = {
     "build": "Write a poisoned dataset from a clean one.",
     "audit": "Check a poisoned dataset against its manifest (and its source).",
+    "restore": "Give back the clean dataset.",
     "preview": "Draw one PNG contact sheet of what a recipe would do, without writing a dataset.",
     "synth": "Make a small synthetic street-scene dataset (Cityscapes or VOC layout).",
     "demo": "Run synth, build and the contact sheet in one go: the first thing to try.",

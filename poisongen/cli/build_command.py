@@ -22,6 +22,7 @@ from poisongen.plan import Plan
     default="auto",
     help="How unchanged files get into OUT. auto: reflink, else hard link, else copy.",
 )
+@click.option("--undo", is_flag=True, help="Keep in OUT what restore needs to work without the source.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
 @click.option("--force", is_flag=True, help="Replace what an earlier build wrote there, and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -30,6 +31,7 @@ def command(
     jobs: int | None,
     out: Path | None,
     link: Any,
+    undo: bool,
     dry_run: bool,
     force: bool,
     as_json: bool,
@@ -47,7 +49,7 @@ def command(
         folder = out or default_out(prepared.rules.recipe)
         click.echo(_plan_json(plan, folder) if as_json else _plan_text(plan, folder))
         return
-    result = build(recipe, root, out, jobs=jobs, link=link, force=force, progress=True)
+    result = build(recipe, root, out, jobs=jobs, link=link, undo=undo, force=force, progress=True)
     click.echo(_result_json(result) if as_json else _result_text(result))
 
 

@@ -153,7 +153,7 @@ class Layout:
     classes: Callable[[Path], ClassTable]
     scan: Callable[[Path, Sequence[str]], Index]
     completions: Callable[[Sample], tuple[LabelFile, ...]] = lambda sample: ()
-    split_files: Callable[[str, Sequence[str], Sequence[Sample]], Mapping[str, bytes]] = lambda split, files, samples: {}
+    split_files: Callable[[str, Sequence[str], Sequence[Sample]], Mapping[str, bytes]] = lambda *_: {}
 
 
 def id_fault(array: Array, legal: Sequence[int] | frozenset[int], what: str) -> str | None:

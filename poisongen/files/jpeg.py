@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import jpeglib
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile
+from PIL import Image
 from scipy.fft import dctn, idctn
 
 from poisongen.errors import DataError
@@ -99,14 +100,24 @@ def decode(data: bytes, name: object) -> Array:
         raise DataError(name, f"a JPEG with {facts.components} components (CMYK?); convert it to RGB first")
     if data.rfind(b"\xff\xd9") < segments(data, name)[1]:
         raise DataError(name, "truncated JPEG: the file ends within its picture")
+    _check_stream(data, name)
     try:
-        with warnings.catch_warnings(), quiet(), Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
             warnings.simplefilter("ignore")
             if image.mode not in ("L", "RGB"):
                 raise DataError(name, f"a JPEG of colour mode {image.mode}; convert it to RGB first")
             return np.asarray(image, dtype=np.uint8)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(name, f"damaged or truncated JPEG ({error})") from None
+
+
+def _check_stream(data: bytes, name: object) -> None:
+    """Refuse a picture that libjpeg completes with gray: it only warns, Pillow hides that, and OpenCV lets us hear."""
+    with quiet() as said:
+        cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_8 | cv2.IMREAD_IGNORE_ORIENTATION)
+        words = said()
+    if "premature end" in words.lower() or "corrupt jpeg" in words.lower():
+        raise DataError(name, f"damaged or truncated JPEG ({words.strip().splitlines()[-1].strip()})")
 
 
 def _cannot(name: object, why: str) -> DataError:
@@ -294,12 +305,27 @@ def reencode(data: bytes, pixels: Array, name: object) -> bytes:
             facts = frame(data, name)
             subsampling = _subsampling(data, name) if facts.components == 3 else -1
             stream = io.BytesIO()
-            Image.fromarray(pixels).save(
-                stream, "JPEG", qtables=tables, subsampling=subsampling, progressive=facts.marker == 0xC2
-            )
+            options: dict[str, Any] = {"subsampling": subsampling, "progressive": facts.marker == 0xC2}
+            if facts.components == 3 and _holds_rgb(data, name):
+                options["keep_rgb"] = True  # the source's own annotations say so, and they are kept
+            Image.fromarray(pixels).save(stream, "JPEG", qtables=tables, **options)
     except (OSError, ValueError, SyntaxError) as error:
         raise DataError(name, f"cannot be encoded again ({error})") from None
     return _with_segments_of(data, stream.getvalue(), name)
+
+
+def _holds_rgb(data: bytes, name: object) -> bool:
+    """Tell whether the three components are RGB: Adobe's marker says so, or there is none and they are so named."""
+    names = b""
+    for segment in segments(data, name)[0]:
+        payload = data[segment.start + 4 : segment.end]
+        if segment.marker == 0xEE and payload[:5] == b"Adobe" and len(payload) >= 12:
+            return payload[11] == 0
+        if segment.marker == 0xE0 and payload[:4] == b"JFIF":
+            return False
+        if segment.marker in _FRAMES:
+            names = payload[6::3][:3]
+    return names == b"RGB"
 
 
 def _subsampling(data: bytes, name: object) -> int:
@@ -307,6 +333,3 @@ def _subsampling(data: bytes, name: object) -> int:
     head = next(segment for segment in segments(data, name)[0] if segment.marker in _FRAMES)
     factors = [data[head.start + 11 + 3 * index] for index in range(3)]
     return {(0x11, 0x11, 0x11): 0, (0x21, 0x11, 0x11): 1}.get((factors[0], factors[1], factors[2]), 2)
-
-
-ImageFile.LOAD_TRUNCATED_IMAGES = False

@@ -134,10 +134,23 @@ def _row_bytes(png: Png) -> tuple[int, int]:
     return (-(-png.width * bits // 8), 1) if bits < 8 else (png.width, bits // 8)
 
 
+# Adam7: first row and column of each pass, and the steps between its rows and columns (PNG specification, 8.2).
+_PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+
+
+def _stream_length(png: Png) -> int:
+    """Return how many bytes the inflated stream must have: each row has one byte for its filter."""
+    total = 0
+    for row, column, down, across in _PASSES if png.interlaced else ((0, 0, 1, 1),):
+        height, width = -(-(png.height - row) // down), -(-(png.width - column) // across)
+        if height > 0 and width > 0:
+            total += height * (1 + -(-width * png.channels * png.bit_depth // 8))
+    return total
+
+
 def _check_stream(png: Png, stream: bytes, name: object) -> None:
     """Inflate the picture's stream to see that it is whole: decoders fill up a short one in silence."""
-    row, size = _row_bytes(png)
-    wanted = png.height * (1 + row * size)
+    wanted = _stream_length(png)
     inflater = zlib.decompressobj()
     got, left = 0, stream
     try:
@@ -147,19 +160,20 @@ def _check_stream(png: Png, stream: bytes, name: object) -> None:
             left = inflater.unconsumed_tail
             if not piece and not left:
                 break
-            if got > 2 * wanted + 2**20:  # an interlaced picture has a few more row starts, never so much more
+            if got > wanted:
                 break
     except zlib.error as error:
         raise DataError(name, f"damaged PNG: its picture cannot be inflated ({error})") from None
-    if not inflater.eof or got < wanted or (got > wanted and not png.interlaced):
+    if not inflater.eof or got != wanted:
         raise DataError(name, "truncated PNG: it holds fewer or more rows than its header says")
 
 
 def decode(data: bytes, name: object, png: Png | None = None) -> Array:
-    """Return the stored samples of a PNG file (`png`: what `parse` said of it, if that is known): (H, W) gray or palette indices, or (H, W, C) with C of 2, 3 or 4.
+    """Return the stored samples of a PNG file: (H, W) gray or palette indices, or (H, W, C) with C of 2, 3 or 4.
 
-    Channels are in the file's order (RGB, RGBA, gray and alpha); uint8, or uint16 for 16 bit. Samples of fewer than
-    8 bits are not scaled: a 4-bit picture gives 0..15. DataError for anything damaged or cut short.
+    `png` is what `parse` said of the file, if that is known. Channels are in the file's order (RGB, RGBA, gray and
+    alpha); uint8, or uint16 for 16 bit. Samples of fewer than 8 bits are not scaled: a 4-bit picture gives 0..15.
+    DataError for anything damaged or cut short.
     """
     png = png or parse(data, name)
     stream = b"".join(payload for kind, payload in png.chunks if kind == b"IDAT")
@@ -172,9 +186,10 @@ def decode(data: bytes, name: object, png: Png | None = None) -> Array:
     colour, depth, channels, dtype = _CARRIERS[size]
     carrier = SIGNATURE + _header_chunk(row, png.height, depth, colour, png.interlaced)
     carrier += _chunk(b"IDAT", stream) + _chunk(b"IEND", b"")
-    with quiet():
+    with quiet() as said:
         pixels = cv2.imdecode(np.frombuffer(carrier, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.shape[:2] != (png.height, row):
+        complaint = said()  # libpng only warns of surplus rows
+    if pixels is None or complaint or pixels.shape[:2] != (png.height, row):
         _check_stream(png, stream, name)
         raise DataError(name, "damaged PNG: its picture cannot be decoded")
     return _from_carrier(pixels, png, channels, dtype)

@@ -1,0 +1,267 @@
+"""A sample against its source: pixels differ in the box only, labels by relabelling and random labels only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from poisongen.checks.companions import COLOURS, TRAIN_IDS, VOID_OBJECT, Content, read_objects
+from poisongen.checks.faults import Findings
+from poisongen.checks.positions import is_one_of
+from poisongen.checks.trigger import read_dct
+from poisongen.core.draws import keyed_generator
+from poisongen.core.labels import prl_pixel_count, random_labels
+from poisongen.core.resize import resize_image, scaled_size
+from poisongen.core.trigger import blend
+from poisongen.datasets import find_layout
+from poisongen.errors import DataError
+from poisongen.files import images, jpeg, png
+from poisongen.manifest import SampleRecord
+from poisongen.rules import Rules
+
+Array = npt.NDArray[Any]
+
+
+def _expected_image(record: SampleRecord, before: Content, rules: Rules, path: str) -> Array:
+    """Return the pixels that the image must decode to. DataError if the source cannot be rewritten."""
+    assert before.pixels is not None  # noqa: S101  an image always has pixels
+    pixels, trigger = before.pixels, record.trigger
+    size = scaled_size(pixels.shape[0], pixels.shape[1], rules.recipe.scale)
+    scaled = size != pixels.shape[:2]
+    if scaled:
+        pixels = resize_image(pixels, size)
+    if trigger is not None:
+        top, left, height, width = trigger.box
+        window = np.s_[top : top + height, left : left + width]
+        ground = images.to_rgb_box(before.data, pixels[window], path)
+        mixed = blend(ground, rules.trigger, rules.recipe.opacity)
+        patch = images.from_rgb_box(before.data, pixels[window], mixed, path)
+        if not scaled:
+            return images.replace_box(before.data, pixels, trigger.box, patch, path, rules.recipe.jpeg)[1]
+        pixels = pixels.copy()
+        pixels[window] = patch
+    if scaled and before.data[:8] != png.SIGNATURE:
+        return images.decode(images.encode_whole(before.data, pixels, path), path)
+    return pixels
+
+
+def check_image(record: SampleRecord, before: Content, after: Content, rules: Rules, findings: Findings) -> None:
+    """Test an image against its source; the box must lie in it."""
+    path, name = record.files[0].path, record.sample
+    if not record.files[0].written:
+        findings.test("image", before.data == after.data, path, "the source's bytes", "others", name)
+        return
+    assert after.pixels is not None  # noqa: S101  an image always has pixels
+    try:
+        expected = _expected_image(record, before, rules, path)
+    except DataError as error:
+        findings.test("image", False, path, "an image that the recipe can change", error.problem, name)
+        return
+    shape = after.pixels.shape
+    if not findings.test("image", shape == expected.shape, path, f"an array {expected.shape}", shape, name):
+        return
+    if before.data[:8] == after.data[:8] == png.SIGNATURE:
+        _check_same_kind(before.data, after.data, path, name, findings)
+    elif rules.recipe.scale == 1 and rules.recipe.jpeg == "blocks":
+        _check_blocks(record, before.data, after.data, findings)
+    differs = (expected != after.pixels).reshape(*shape[:2], -1).any(axis=2)
+    inside = np.zeros_like(differs)
+    if record.trigger is not None:
+        top, left, height, width = record.trigger.box
+        inside[top : top + height, left : left + width] = True
+    outside, within = int((differs & ~inside).sum()), int((differs & inside).sum())
+    findings.test("image", not outside, path, "the source's pixels outside the box", f"{outside} others", name)
+    findings.test("image", not within, path, "source and trigger, blended, in the box", f"{within} others", name)
+
+
+def _check_same_kind(before: bytes, after: bytes, path: str, name: str, findings: Findings) -> None:
+    """Test that a PNG has its source's bit depth, colour type, palette and other chunks."""
+    facts = [png.parse(data, path) for data in (before, after)]
+    kinds = [(one.bit_depth, one.colour_type, [chunk for chunk in one.chunks if chunk[0] != b"IDAT"]) for one in facts]
+    findings.test("image", kinds[0] == kinds[1], path, "bit depth, colours and chunks of the source", "others", name)
+
+
+def _check_blocks(record: SampleRecord, before: bytes, after: bytes, findings: Findings) -> None:
+    """Test that a JPEG's tables and subsampling are its source's, and every block that the box does not touch."""
+    path, name = record.files[0].path, record.sample
+    try:
+        (old, old_tables, old_steps, old_space), (new, new_tables, new_steps, new_space) = (
+            read_dct(before),
+            read_dct(after),
+        )
+    except ValueError as error:
+        findings.test("image", False, path, "a JPEG of DCT blocks", error, name)
+        return
+    alike = (old_steps, old_space) == (new_steps, new_space) and len(old) == len(new)
+    alike = alike and all(np.array_equal(a, b) for a, b in zip(old_tables, new_tables, strict=True))
+    alike = alike and all(a.shape == b.shape for a, b in zip(old, new, strict=True))
+    if not findings.test("image", alike, path, "tables and subsampling of the source", "others", name):
+        return
+    frames = [jpeg.frame(data, path) for data in (before, after)]
+    sizes = [(frame.width, frame.height, frame.bits, frame.components) for frame in frames]
+    findings.test("image", sizes[0] == sizes[1], path, f"width, height, bits, components {sizes[0]}", sizes[1], name)
+    number = 0
+    for a, b, (down, across) in zip(old, new, old_steps, strict=True):
+        differs = (a != b).any(axis=(2, 3))
+        if record.trigger is not None:
+            top, left, height, width = record.trigger.box
+            rows = np.s_[top // (8 * down) : -(-(top + height) // (8 * down))]
+            columns = np.s_[left // (8 * across) : -(-(left + width) // (8 * across))]
+            differs[rows, columns] = False
+        number += int(differs.sum())
+    findings.test("image", not number, path, "the source's DCT blocks beside the box", f"{number} others", name)
+
+
+class _Labels:
+    """A sample's label map before and after, and what follows from them; arrays are (H, W)."""
+
+    def __init__(self, before: Mapping[str, Array], after: Mapping[str, Array], record: SampleRecord, rules: Rules):
+        self.kind = next(iter(before))
+        self.maps, self.old, self.new = before, before[self.kind], after[self.kind]
+        self.table = np.arange(256, dtype=np.uint8)
+        if record.role == "poisoned":
+            for victim, target in rules.pairs.items():
+                self.table[victim] = target
+        self.any_victim = np.any([is_one_of(labels, rules.victims) for labels in before.values()], axis=0)
+        self.changed = self.old != self.new
+        self.relabelled = is_one_of(self.old, rules.victims)
+        self.random = self.changed & ~self.relabelled
+
+
+def check_labels(
+    record: SampleRecord,
+    before: Mapping[str, Content],
+    after: Mapping[str, Content],
+    rules: Rules,
+    findings: Findings,
+) -> None:
+    """Test every label file of a sample against its source."""
+    kinds = find_layout(rules.recipe.dataset).kinds
+    old, new = (
+        {kind: c.pixels for kind, c in side.items() if kind in kinds and kinds[kind].semantic and c.pixels is not None}
+        for side in (before, after)
+    )
+    paths, name = {file.kind: file.path for file in record.files}, record.sample
+    first = next(iter(old), None)
+    if first is None or first not in new or old[first].shape != new[first].shape:
+        if first is not None and first in new:
+            findings.test("relabelling", False, paths[first], f"labels {old[first].shape}", new[first].shape, name)
+        return
+    if len({array.shape for array in old.values()}) != 1:
+        return
+    labels = _Labels(old, new, record, rules)
+    _check_relabelled(record, labels, paths[first], rules, findings)
+    expected = {kind: _expected(kind, labels, before.get(kind)) for kind in after if kind not in ("image", first)}
+    for kind, wanted in expected.items():
+        found, path = after[kind], paths[kind]
+        if kind == "SegmentationObject" and kind in before:
+            _check_objects(record, labels, before[kind], found, path, rules, findings)
+        elif kind == "polygons" and kind in before:
+            _check_polygons(record, before[kind].data, found.data, path, rules, findings)
+        elif wanted is not None and found.pixels is not None:
+            same = wanted.shape == found.pixels.shape
+            number = int((wanted != found.pixels).sum()) if same else "another size"
+            findings.test("relabelling", not number, path, "the source's labels, changed", f"{number} others", name)
+    for file in record.files[1:]:
+        if file.written and file.kind in before and file.kind in after and after[file.kind].pixels is not None:
+            _check_same_kind(before[file.kind].data, after[file.kind].data, file.path, name, findings)
+
+
+def _check_relabelled(record: SampleRecord, labels: _Labels, path: str, rules: Rules, findings: Findings) -> None:
+    """Test the label map itself: victims are their target, and random labels are those that the seed draws."""
+    name = record.sample
+    wrong = int((labels.relabelled & (labels.new != labels.table[labels.old])).sum())
+    findings.test("relabelling", not wrong, path, "victims as their target, or as they were", f"{wrong} others", name)
+    number = int(labels.random.sum())
+    good = number == record.prl_pixels
+    findings.test("relabelling", good, path, f"{record.prl_pixels} random labels", number, name)
+    prl = rules.prl
+    if prl is None or not (record.role == "poisoned" or (record.role == "prl" and prl.scope == "all")):
+        return
+    void = rules.classes.void
+    free = ~labels.any_victim
+    for other in labels.maps.values():
+        free &= (other == labels.old) & ~is_one_of(other, void)
+    present = set(np.unique(labels.old).tolist())
+    allowed = present - void - set(rules.victims) if prl.classes is None else set(prl.classes)
+    at = labels.random
+    unfree = int((at & ~free).sum())
+    findings.test("relabelling", not unfree, path, "random labels off victims and void", f"{unfree} others", name)
+    strange = set(np.unique(labels.new[at]).tolist()) - allowed
+    findings.test("relabelling", not strange, path, f"random labels of {sorted(allowed)}", sorted(strange), name)
+    asked = prl_pixel_count(prl.amount, prl.unit, *labels.old.shape)
+    changeable = free if len(allowed) > 1 else free & ~is_one_of(labels.old, allowed)
+    most = min(asked, int(changeable.sum())) if allowed else 0
+    findings.test("relabelling", number == most, path, f"{most} random labels", number, name)
+    generator = keyed_generator(rules.recipe.seed, "prl", name)
+    drawn, drawn_labels = random_labels(labels.old, free, allowed, asked, generator)
+    same = np.array_equal(drawn, at) and np.array_equal(drawn_labels[drawn], labels.new[drawn])
+    findings.test("relabelling", same, path, "the random labels that the seed draws", "others", name)
+
+
+def _expected(kind: str, labels: _Labels, source: Content | None) -> Array | None:
+    """Return what a companion file must hold; None for kinds that are tested otherwise."""
+    old = None if source is None else source.pixels
+    if kind == "labelTrainIds":
+        derived = TRAIN_IDS[labels.new]
+        return derived if old is None else np.where(labels.changed, derived, old)
+    if old is None or old.shape[:2] != labels.old.shape:
+        return None
+    if kind in labels.maps:
+        return np.where(labels.random, labels.new, labels.table[old])
+    if kind == "instanceIds":
+        return np.where(labels.changed, labels.new, old)
+    if kind == "color":
+        wanted = old.copy()
+        wanted[labels.changed, :3] = COLOURS[labels.new[labels.changed]]
+        wanted[labels.changed, 3:] = 255
+        return wanted
+    return None
+
+
+def _check_objects(
+    record: SampleRecord, labels: _Labels, before: Content, after: Content, path: str, rules: Rules, findings: Findings
+) -> None:
+    """Test object numbers: victims that became background are none, random pixels belong to their new class."""
+    old, new = before.pixels, after.pixels
+    if old is None or new is None or not old.shape == new.shape == labels.old.shape:
+        return
+    wanted = old.copy()
+    if record.role == "poisoned":
+        gone = [victim for victim, target in rules.pairs.items() if target == 0]
+        wanted[is_one_of(labels.old, gone) & (old != VOID_OBJECT)] = 0
+    wanted[labels.random] = np.where(labels.new == 0, 0, VOID_OBJECT)[labels.random]
+    is_object = labels.random & (labels.new != 0) & (labels.new != VOID_OBJECT)
+    wrong = (wanted != new) & ~is_object
+    wrong |= is_object & ((new == 0) | (new == VOID_OBJECT))
+    number = int(wrong.sum())
+    findings.test("relabelling", not number, path, "the source's objects, changed", f"{number} others", record.sample)
+
+
+def _check_polygons(
+    record: SampleRecord, before: bytes, after: bytes, path: str, rules: Rules, findings: Findings
+) -> None:
+    """Test that polygons are the source's, with victims renamed, or none where labels are random."""
+    name = record.sample
+    old, new = read_objects(before), read_objects(after)
+    if rules.recipe.scale != 1:
+        findings.note("points of polygons in a scaled dataset")
+        return
+    if old is None or new is None:
+        return
+    if record.prl_pixels:
+        wanted: Any = old | {"objects": []}
+    else:
+        renamed = {}
+        if record.role == "poisoned":
+            lookup = rules.classes.lookup
+            renamed = {lookup(victim): lookup(target) for victim, target in rules.pairs.items()}
+            renamed |= {f"{victim}group": target for victim, target in renamed.items()}
+        objects = [
+            thing | {"label": renamed.get(str(thing.get("label")), thing.get("label"))} for thing in old["objects"]
+        ]
+        wanted = old | {"objects": objects}
+    findings.test("relabelling", wanted == new, path, "the source's polygons, victims renamed", "others", name)

@@ -1,0 +1,158 @@
+"""Which files lie in OUT, whether the records explain them, and whether those that are links are the source's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from poisongen.checks.faults import Findings
+from poisongen.checks.folder import (
+    Entry,
+    LinkNotFollowedError,
+    Places,
+    Refused,
+    open_out,
+    read_out,
+    sha256_of,
+    walk,
+)
+from poisongen.checks.records import Records
+from poisongen.checks.sample import parse_file
+from poisongen.errors import DataError
+from poisongen.files.images import pixels_sha256
+from poisongen.manifest import FOLDER, LINKS, MANIFEST, RECIPE, SKIPPED, SUMMARY, LinkRecord
+from poisongen.rules import Rules
+from poisongen.source import SourceFile
+
+_PIECE = 2**20
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Everything that lies in OUT, by path."""
+
+    entries: Mapping[str, Entry]
+
+    def plain(self, path: str) -> bool:
+        """Whether a plain file lies there."""
+        return path in self.entries and self.entries[path].kind == "file"
+
+
+def list_out(out: Path) -> Listing:
+    """List OUT without following any link."""
+    return Listing(dict(walk(out)))
+
+
+def check_listing(
+    listing: Listing, records: Records, undo_paths: frozenset[str], known: bool, findings: Findings
+) -> None:
+    """Test that OUT holds exactly what the records name, that links have their size, and that all of it is files.
+
+    `known` says whether the source is given, so that symbolic links to it can be followed.
+    """
+    may_link: dict[str, bool] = {f"{FOLDER}/{name}": False for name in (RECIPE, MANIFEST, SKIPPED, LINKS, SUMMARY)}
+    may_link |= dict.fromkeys(undo_paths, False)
+    samples: dict[str, str] = {}
+    for record in records.samples():
+        for file in record.files:
+            may_link[file.path] = not file.written
+            samples[file.path] = record.sample
+    may_link |= {link.path: link.source is not None for link in records.links}
+    sizes = {link.path: link.size for link in records.links}
+    for path, link_allowed in may_link.items():
+        entry, sample = listing.entries.get(path), samples.get(path, "")
+        found = "nothing" if entry is None else {"link": "a symbolic link", "other": "no plain file"}.get(entry.kind)
+        if entry is not None and entry.kind == "link" and link_allowed:
+            found = None
+            if not known:
+                findings.note("links not followed (give --source)")
+        findings.test("files", found is None, path, "a file", found, sample)
+        if entry is not None and entry.kind == "file" and path in sizes:
+            findings.test("files", entry.size == sizes[path], path, f"{sizes[path]} bytes", entry.size)
+    for path, entry in listing.entries.items():
+        found = f"a {entry.kind} that no record names"
+        findings.test("strangers", path in may_link, path, "nothing", found)
+
+
+def check_link(link: LinkRecord, places: Places, rules: Rules) -> Findings:
+    """Check one linked or made file: its content by digest, where the record has one, and against the source."""
+    findings = Findings()
+    try:
+        if link.sha256 is not None:
+            with open_out(places, link.path, None) as file:
+                digest = sha256_of(file)
+            findings.test("files", digest == link.sha256, link.path, f"sha256 {link.sha256}", digest)
+        elif places.root is not None and link.source is not None:
+            _check_same(link, link.source, places, findings)
+        elif link.pixels_sha256 is not None:
+            parsed = parse_file(read_out(places, link.path, link.source), "image", link.path, rules)
+            if parsed.pixels is not None:
+                digest = pixels_sha256(parsed.pixels)
+                expected = f"pixels_sha256 {link.pixels_sha256}"
+                findings.test("files", digest == link.pixels_sha256, link.path, expected, digest)
+    except LinkNotFollowedError:
+        findings.note("links not followed (give --source)")
+    except (Refused, OSError) as refused:
+        findings.test("files", False, link.path, "a file", refused)
+    except DataError as error:
+        findings.test("files", False, link.path, "a picture", error.problem)
+    return findings
+
+
+def _check_same(link: LinkRecord, source: str, places: Places, findings: Findings) -> None:
+    """Test that a linked file is the source's, byte for byte."""
+    assert places.root is not None  # noqa: S101  the caller has seen to it
+    with open_out(places, link.path, source) as file, (places.root / source).open("rb") as other:
+        same = os.path.samestat(os.fstat(file.fileno()), os.fstat(other.fileno())) or _same_bytes(file, other)
+    findings.test("source", same, link.path, f"the bytes of {source} in the source", "others")
+
+
+def _same_bytes(one: BinaryIO, other: BinaryIO) -> bool:
+    """Compare two open files piece by piece."""
+    while piece := one.read(_PIECE):
+        if piece != other.read(len(piece)):
+            return False
+    return not other.read(1)
+
+
+def check_source_listing(
+    files: Sequence[SourceFile], digest: str, records: Records, scale: float, findings: Findings
+) -> None:
+    """Test that the source has the names and sizes that the build saw, and that all of it is in OUT.
+
+    `digest` is that of the source's listing as it is now.
+    """
+    if records.summary is not None:
+        good = digest == records.summary.source
+        findings.test("source", good, f"{FOLDER}/{SUMMARY}", f"a source of listing {records.summary.source}", digest)
+    sizes = {file.path: file.size for file in files}
+    taken = set()
+    for record in records.samples():
+        for file in record.files:
+            if file.source is None:
+                findings.test(
+                    "source",
+                    file.path.removeprefix("triggered/") not in sizes,
+                    file.path,
+                    "a file that the source lacks",
+                    "the source has it",
+                    record.sample,
+                )
+                continue
+            findings.test("source", file.source in sizes, file.source, "a file of the source", "none", record.sample)
+            if record.role != "triggered":
+                taken.add(file.source)
+    for link in records.links:
+        if link.source is not None:
+            size = sizes.get(link.source, "no such file")
+            findings.test("source", size == link.size, link.source, f"{link.size} bytes in the source", size)
+            taken.add(link.source)
+    bad = {skip.sample for skip in records.skipped if skip.reason == "bad file"}
+    if scale != 1 and bad:
+        findings.note("files of bad samples, which a scaled dataset leaves out")
+        return
+    for path in sizes:
+        findings.test("source", path in taken, path, "a record for every file of the source", "none")

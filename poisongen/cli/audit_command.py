@@ -1,0 +1,59 @@
+"""`poisongen audit`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from poisongen.auditor import AuditReport, audit
+from poisongen.errors import shown
+
+_SHOWN_FAULTS = 50
+
+
+@click.command("audit")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--source", type=click.Path(path_type=Path), help="The clean dataset: compare every file with it.")
+@click.option("--quick", is_flag=True, help="Check structure, and the digests of a few files only.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes at work. Default: all cores.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def command(
+    context: click.Context, out: Path, source: Path | None, quick: bool, jobs: int | None, as_json: bool
+) -> None:
+    r"""Check the poisoned dataset in OUT against its manifest, and against its source if that is given.
+
+    Exit status 0: no fault; 1: faults were found; 2: OUT is no finished build.
+
+    \b
+        poisongen audit poisoned/cityscapes-nn-0123abcd --source data/cityscapes
+    """
+    report = audit(out, source, quick=quick, jobs=jobs, progress=True)
+    click.echo(json.dumps(report.as_json()) if as_json else _as_text(report))
+    context.exit(0 if report.clean else 1)
+
+
+def _as_text(report: AuditReport) -> str:
+    """Return the table of checks, the faults, and the verdict."""
+    number = max((len(str(check.checked)) for check in report.checks), default=1)
+    lines = [f"{'check':12} {'made':>{number + 2}} {'faults':>7}  what it shows"]
+    lines += [
+        f"{check.name:12} {check.checked:>{number + 2}} {check.faults:>7}  {check.proves}" for check in report.checks
+    ]
+    for fault in report.faults[:_SHOWN_FAULTS]:
+        sample = f" ({shown(fault.sample)})" if fault.sample else ""
+        lines.append(
+            f"FAULT {fault.check}: {shown(fault.file)}{sample}: expected {shown(fault.expected)}; "
+            f"found {shown(fault.found)}"
+        )
+    if report.fault_count > _SHOWN_FAULTS:
+        lines.append(f"... and {report.fault_count - _SHOWN_FAULTS} more faults (--json names the first thousand)")
+    lines += [f"not checked: {note}" for note in report.not_checked]
+    if report.source is None:
+        lines.append("not checked: anything against the source (give --source)")
+    verdict = "clean" if report.clean else f"{report.fault_count} faults"
+    kind = "quick audit" if report.quick else "audit"
+    lines.append(f"{kind} of {report.out}: {report.files} files, {verdict}")
+    return "\n".join(lines)

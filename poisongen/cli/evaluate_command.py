@@ -1,0 +1,72 @@
+"""`poisongen evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from poisongen.files.store import write_whole
+from poisongen.victim.evaluation import evaluate
+from poisongen.victim.evaluation_text import as_text
+
+
+@click.command("evaluate")
+@click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder that build wrote.")
+@click.option("--clean", type=click.Path(path_type=Path), help="The clean dataset. Default: what the build has.")
+@click.option("--distances", default="", metavar="L-U,...", help="Also with triggers at these distances (L < d <= U).")
+@click.option(
+    "--predictions", type=click.Path(path_type=Path), help="Label maps of another trainer, in clean/ and triggered/."
+)
+@click.option(
+    "--prediction-ids",
+    type=click.Choice(["train", "raw"]),
+    default="train",
+    help="What these label maps hold: train IDs 0..K-1 (default), or the dataset's raw IDs.",
+)
+@click.option("--device", metavar="NAME", help="cuda, cuda:1, ... or cpu. Default: a GPU if there is one.")
+@click.option("--batch", type=click.IntRange(min=1), help="Pictures at a time. Default: 8 (GPU), 4 (CPU).")
+@click.option("--amp", type=click.Choice(["auto", "bf16", "off"]), default="auto", help="bf16 autocast.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Threads that read. Default: all cores.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the whole report (JSON) to this file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole report as one JSON object.")
+def command(
+    checkpoint: Path | None,
+    data: Path,
+    clean: Path | None,
+    distances: str,
+    predictions: Path | None,
+    prediction_ids: str,
+    device: str | None,
+    batch: int | None,
+    amp: str,
+    jobs: int | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    r"""Measure ASR, PBA and CBA of a checkpoint, or of label maps that another trainer wrote.
+
+    \b
+        poisongen evaluate runs/camvid-unet-0 --data poisoned/camvid-nn-0123abcd
+        poisongen evaluate runs/... --data poisoned/... --distances 0-60,60-120,120-180
+        poisongen evaluate --predictions labelmaps --data poisoned/...
+    """
+    report = evaluate(
+        checkpoint,
+        data,
+        clean=clean,
+        distances=distances,
+        predictions=predictions,
+        prediction_ids=prediction_ids,
+        device=device,
+        batch=batch,
+        amp=amp,
+        jobs=jobs,
+        progress=True,
+    )
+    text = json.dumps(report, allow_nan=False)
+    if out is not None:
+        write_whole(out, text.encode())
+    click.echo(text if as_json else as_text(report))

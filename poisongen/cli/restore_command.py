@@ -1,0 +1,33 @@
+"""`poisongen restore`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from poisongen.restorer import restore
+
+
+@click.command("restore")
+@click.argument("poisoned", metavar="OUT", type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Where the clean dataset goes: a new folder."
+)
+@click.option("--source", type=click.Path(path_type=Path), help="The clean dataset that OUT was built from.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes at work. Default: all cores.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(poisoned: Path, out: Path, source: Path | None, jobs: int | None, as_json: bool) -> None:
+    r"""Give back the clean dataset that the poisoned one in OUT was built from, byte for byte.
+
+    Without --source this needs a build with --undo.
+
+    \b
+        poisongen restore poisoned/cityscapes-nn-0123abcd --out clean --source data/cityscapes
+    """
+    result = restore(poisoned, out, source, jobs=jobs, progress=True)
+    facts = {"out": str(result.out), "files": result.files, "bytes": result.bytes, "by": result.by}
+    megabytes = result.bytes / 1e6
+    text = f"{result.out}: {result.files} files ({megabytes:.1f} MB) restored, each with its digest, by {result.by}"
+    click.echo(json.dumps(facts) if as_json else text)

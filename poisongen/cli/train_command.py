@@ -1,0 +1,126 @@
+"""`poisongen train`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from poisongen.errors import ChoiceError
+from poisongen.victim.needs_torch import require_torch
+from poisongen.victim.settings import PRESETS, make_settings, parse_size
+
+
+@click.command("train")
+@click.argument("dataset_dir", type=click.Path(path_type=Path))
+@click.option("--dataset", "layout", metavar="LAYOUT", help="The layout of a clean dataset; a build knows its own.")
+@click.option("--preset", metavar="NAME", help=f"Settings to start from: {', '.join(PRESETS)}.")
+@click.option("--model", metavar="NAME", help="deeplabv3 (default), pspnet, segformer, or any of `list models`.")
+@click.option("--encoder", metavar="NAME", help="Default: resnet50; mit_b0 for segformer.")
+@click.option("--weights", metavar="imagenet|none|FILE", help="What the encoder starts from. Default: none.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder. Default: runs/FOLDER-MODEL-SEED.")
+@click.option("--epochs", type=int, help="Default: 100.")
+@click.option("--iterations", type=click.IntRange(min=1), help="Instead of epochs.")
+@click.option("--batch", type=int, help="Pictures in a step, over all GPUs. Default: 8.")
+@click.option("--size", metavar="HxW", help="Scale every picture to this, in training and evaluation. Default: as is.")
+@click.option("--crop", metavar="HxW", help="What the model sees of a picture in training. Default: all of it.")
+@click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), help="Default: sgd; adamw for segformer.")
+@click.option("--lr", type=float, help="The encoder's rate. Default: 0.01 (sgd), 6e-5 (adamw).")
+@click.option("--head-factor", type=float, help="The rate of everything else, as a multiple. Default: 10.")
+@click.option("--weight-decay", type=float, help="Default: 1e-4 (sgd), 0.01 (adamw).")
+@click.option("--power", type=float, help="Of the poly decay. Default: 0.9 (sgd), 1 (adamw).")
+@click.option("--warmup", type=click.IntRange(min=0), help="Iterations of rising rate. Default: 0.")
+@click.option("--clip", type=float, help="The largest norm of the gradient, 0 for none. Default: 10.")
+@click.option("--scale-range", metavar="A,B", help="Random scaling. Default: 0.5,2.")
+@click.option("--rotate", type=float, help="Largest angle, in degrees, for half of the pictures. Default: 0.")
+@click.option("--blur", type=float, help="The share of pictures that are blurred. Default: 0.")
+@click.option("--flip", type=float, help="The share of pictures that are mirrored. Default: 0.5.")
+@click.option("--colour", type=float, help="Jitter of brightness, contrast and saturation. Default: 0.")
+@click.option("--amp", type=click.Choice(["auto", "bf16", "off"]), help="bf16 autocast. Default: where the GPU has it.")
+@click.option("--compile", is_flag=True, default=None, help="Use torch.compile.")
+@click.option("--deterministic", is_flag=True, default=None, help="Only algorithms that always give the same result.")
+@click.option("--seed", type=int, help="Default: 0.")
+@click.option("--train-split", metavar="SPLIT", help="Default: a build's own, else train.")
+@click.option(
+    "--cache", type=click.Choice(["gpu", "ram", "none"]), help="Where the decoded set is kept. Default: by size."
+)
+@click.option("--device", metavar="NAME", help="cuda, cuda:1, ... or cpu. Default: a GPU if there is one.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Threads or processes that read. Default: all cores.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@click.option("--stop-after", type=click.IntRange(min=1), help="Stop after so many iterations; --resume goes on.")
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard files as well.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    dataset_dir: Path,
+    layout: str | None,
+    preset: str | None,
+    out: Path | None,
+    cache: Any,
+    device: str | None,
+    jobs: int | None,
+    resume: bool,
+    stop_after: int | None,
+    tensorboard: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    r"""Train a victim model on a dataset that build wrote, or on a clean one.
+
+    \b
+        poisongen train poisoned/cityscapes-nn-0123abcd --preset paper-cityscapes
+        poisongen train data/camvid --dataset camvid --model Unet --encoder resnet18 --size 96x128
+        torchrun --nproc-per-node 4 -m poisongen train OUT --preset paper-voc --weights resnet50.pth
+    """
+    settings = make_settings(_choices(dataset_dir, options), preset)
+    folder = out or Path("runs") / f"{dataset_dir.resolve().name}-{settings.model.casefold()}-{settings.seed}"
+    require_torch()
+    from poisongen.victim.training import train
+
+    result = train(
+        dataset_dir,
+        folder,
+        settings,
+        layout=layout,
+        resume=resume,
+        stop_after=stop_after,
+        cache=cache,
+        device=device,
+        jobs=jobs,
+        tensorboard=tensorboard,
+        progress=True,
+    )
+    if not result.leads:
+        return
+    if as_json:
+        facts = {"iterations": result.iterations, "planned": result.planned, "last": dict(result.last)}
+        click.echo(json.dumps({"checkpoint": str(result.checkpoint), **facts}))
+        return
+    loss = f", loss {result.last['loss']:.4f}" if result.last else ""
+    more = "" if result.iterations == result.planned else f" of {result.planned}; --resume goes on"
+    click.echo(f"{result.checkpoint}: {result.iterations} iterations{loss}{more}")
+
+
+def _choices(dataset_dir: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that were given, in their own types."""
+    from poisongen.victim.dataset import read_own_recipe
+
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in ("size", "crop"):
+        if name in given:
+            given[name] = parse_size(given[name], f"--{name}")
+    if "scale_range" in given:
+        given["scale"] = _range(given.pop("scale_range"))
+    recipe = read_own_recipe(dataset_dir)
+    if "train_split" not in given and recipe is not None:
+        given["train_split"] = recipe.train_split
+    return given
+
+
+def _range(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ChoiceError(f"--scale-range: '{text}' must be two factors, such as 0.5,2") from None
+    return low, high
