@@ -159,8 +159,9 @@ def _result(out: Path, already_built: bool) -> BuildResult:
 
 
 def _source_listing(files: Sequence[SourceFile]) -> str:
-    """Return a digest of the source's file names and sizes."""
-    return hashlib.sha256("".join(f"{file.path}\0{file.size}\n" for file in files).encode()).hexdigest()
+    """Return a digest of the source's file names, sizes and times of change: is it still the same?"""
+    lines = (f"{file.path}\0{file.size}\0{file.changed}\n" for file in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 @contextlib.contextmanager

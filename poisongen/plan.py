@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,8 @@ def wanted_count(rules: Rules, samples: int) -> int:
         if wanted > samples and not rules.recipe.allow_fewer:
             raise ChoiceError(f"--count {wanted}: the split '{rules.recipe.train_split}' has {samples} samples")
         return wanted
-    wanted = math.floor((rules.recipe.rate or 0) * samples + 0.5)
+    exact = Decimal(repr(rules.recipe.rate or 0.0)) * samples  # 0.29 of 50 are 14.5, not 14.499999
+    wanted = int(exact.to_integral_value(ROUND_HALF_UP))
     if wanted == 0:
         raise ChoiceError(f"--rate {rules.recipe.rate:g} of {samples} samples is none; give a higher one, or --count")
     return wanted
@@ -201,7 +202,8 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
     surveyed, problems = survey(index, root, rules, roles, jobs, progress)
     if problems and not recipe.skip_bad:
         raise _first_of(problems, root)
-    found = {image: facts for image, facts in surveyed.items() if facts.problem is None}
+    bad_samples = {problem.sample for problem in problems}
+    found = {image: facts for image, facts in surveyed.items() if facts.sample.name not in bad_samples}
     ordered = candidates(order, found, rules)
     placer = _Placer(root, rules, layout, found, jobs, progress)
     poisoned = _poisoned_tasks(train, ordered, wanted, rules, placer)
@@ -224,7 +226,7 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
     return Plan(
         tasks=tuple(tasks),
         skipped=tuple(skipped),
-        links=_links(tasks, files, surveyed, recipe.scale),
+        links=_links(tasks, files, surveyed, found, recipe.scale) + _shared_links(layout, files, bool(triggered)),
         made={f"{TRIGGERED}/{path}": data for path, data in sorted(made.items())},
         counts={
             "train_samples": len(train),
@@ -245,7 +247,11 @@ def _first_of(problems: Sequence[Problem], root: Path) -> DataError:
 
 
 def _links(
-    tasks: Sequence[Task], files: Sequence[SourceFile], surveyed: Mapping[str, Surveyed], scale: float
+    tasks: Sequence[Task],
+    files: Sequence[SourceFile],
+    surveyed: Mapping[str, Surveyed],
+    found: Mapping[str, Surveyed],
+    scale: float,
 ) -> tuple[Link, ...]:
     """Return every file that OUT takes from the source as it is, less those of the tasks' own samples.
 
@@ -253,11 +259,17 @@ def _links(
     """
     taken = {path for task in tasks if not task.prefix for path in task.sample.paths}
     if scale != 1:
-        taken |= {path for facts in surveyed.values() if facts.problem for path in facts.sample.paths}
+        taken |= {path for image, facts in surveyed.items() if image not in found for path in facts.sample.paths}
     digests = {path: digest for facts in surveyed.values() for path, digest in facts.digests.items()}
     return tuple(
         Link(file.path, file.path, file.size, digests.get(file.path)) for file in files if file.path not in taken
     )
+
+
+def _shared_links(layout: Layout, files: Sequence[SourceFile], triggered: bool) -> tuple[Link, ...]:
+    """Return the links for files of the root that the triggered set needs as well: a class table, say."""
+    shared = [file for file in files if file.path in layout.shared] if triggered else []
+    return tuple(Link(f"{TRIGGERED}/{file.path}", file.path, file.size) for file in shared)
 
 
 def _estimate(task: Task, sizes: Mapping[str, int], rules: Rules) -> int:

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from poisongen.core.draws import keyed_generator
 from poisongen.core.labels import Change, class_counts, class_mask, prl_pixel_count, random_labels, relabel
 from poisongen.core.placement import Placement, place
-from poisongen.core.resize import resize_image, scaled_size
+from poisongen.core.resize import scaled_size
 from poisongen.core.trigger import blend
 from poisongen.datasets.base import LabelFile, Sample, victim_mask
+from poisongen.errors import DataError
 from poisongen.files import images, png
 from poisongen.labels_io import LabelContents, label_kinds, read_labels
 from poisongen.manifest import Role, bytes_sha256
@@ -89,8 +90,10 @@ def _change_labels(labels: LabelContents, task: Task, rules: Rules) -> Change:
     return Change(before, relabel(after, pairs), victims, random, pairs)
 
 
-def _new_labels(labels: LabelContents, original: LabelContents, change: Change, rules: Rules) -> dict[str, _NewFile]:
-    """Rewrite every label file, keeping those that the change leaves as they are."""
+def _new_labels(
+    labels: LabelContents, original: LabelContents, change: Change, rules: Rules, paths: Mapping[str, Path]
+) -> dict[str, _NewFile]:
+    """Rewrite every label file (`paths` by kind), keeping those that the change leaves as they are."""
     new: dict[str, _NewFile] = {}
     height, width = change.before.shape
     for name, data in labels.raw.items():
@@ -104,8 +107,17 @@ def _new_labels(labels: LabelContents, original: LabelContents, change: Change, 
             continue
         array = kind.rewrite(labels.arrays[name], change, rules.classes)
         same = array.shape == original.arrays[name].shape and np.array_equal(array, original.arrays[name])
-        new[name] = _NewFile(None if same else png.encode(array, png.parse(data, name), labels=True), array)
+        new[name] = _NewFile(None if same else _encode_labels(array, data, paths[name]), array)
     return new
+
+
+def _encode_labels(array: Array, source: bytes, path: Path) -> bytes:
+    """Return a label file like the source's; DataError where a new class does not fit its bits or palette."""
+    facts = png.parse(source, path)
+    entries = len(facts.palette or b"") // 3 if facts.colour_type == png.PALETTE else 2**facts.bit_depth
+    if array.ndim == 2 and (largest := int(array.max())) >= entries:
+        raise DataError(path, f"the class {largest} does not fit this file, which holds 0 to {entries - 1}")
+    return png.encode(array, facts, labels=True)
 
 
 def _encoded(data: bytes, pixels: Array, path: Path) -> _NewFile:
@@ -121,7 +133,7 @@ def _new_image(data: bytes, task: Task, rules: Rules, path: Path) -> _NewFile:
     size = scaled_size(height, width, rules.recipe.scale)
     resized = size != (height, width)
     if resized:
-        pixels = resize_image(pixels, size)
+        pixels = images.resize(data, pixels, size, path)
     if task.placement is None:
         return _encoded(data, pixels, path) if resized else _NewFile(None, pixels)
     box = task.placement.window
@@ -142,7 +154,7 @@ def do_task(task: Task, root: Path, rules: Rules) -> Outcome:
     labels = original.scaled(rules.recipe.scale)
     change = _change_labels(labels, task, rules)
     image_data = read_file(root, sample.image)
-    new = _new_labels(labels, original, change, rules)
+    new = _new_labels(labels, original, change, rules, {label.kind: root / label.path for label in sample.labels})
     image = _new_image(image_data, task, rules, root / sample.image)
     contents: dict[str, bytes] = {}
     files = []

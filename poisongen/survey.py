@@ -12,12 +12,13 @@ import numpy as np
 from poisongen.core.placement import Placement
 from poisongen.datasets.base import Index, Problem, Sample, victim_mask
 from poisongen.errors import DataError
-from poisongen.files.images import header, pixels_sha256
+from poisongen.files.images import decode, header, pixels_sha256
 from poisongen.labels_io import read_labels
 from poisongen.manifest import Role
 from poisongen.parallel import for_each
 from poisongen.rules import Rules
 from poisongen.sample import place_on
+from poisongen.source import read_file
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,14 @@ class Surveyed:
 def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) -> Surveyed:
     """Read one sample's labels and its image's header; what is wrong with them is part of the answer.
 
-    With a role (it will be poisoned or triggered, if it can be) the trigger is placed on the same occasion.
+    With a role (it will be poisoned or triggered, if it can be) the trigger is placed on the same occasion. Where bad
+    samples are to be skipped, the image is decoded as well: later it would be too late to take another sample.
     """
     sample, role = errand
     try:
         image = header(root / sample.image)
+        if rules.recipe.skip_bad:
+            decode(read_file(root, sample.image), root / sample.image)
         labels = read_labels(root, sample, rules)
         height, width = labels.arrays[labels.first].shape[:2]
         if (image.height, image.width) != (height, width):

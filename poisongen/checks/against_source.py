@@ -39,7 +39,7 @@ def _expected_image(record: SampleRecord, before: Content, rules: Rules, path: s
         ground = images.to_rgb_box(before.data, pixels[window], path)
         mixed = blend(ground, rules.trigger, rules.recipe.opacity)
         patch = images.from_rgb_box(before.data, pixels[window], mixed, path)
-        if not scaled:
+        if not scaled and before.data[:8] != png.SIGNATURE:
             return images.replace_box(before.data, pixels, trigger.box, patch, path, rules.recipe.jpeg)[1]
         pixels = pixels.copy()
         pixels[window] = patch

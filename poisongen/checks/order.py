@@ -26,6 +26,7 @@ class LinkedSample:
     sample: Sample
     digests: Mapping[str, str | None]
     bad: bool  # skipped.jsonl says that it is broken
+    excused: bool  # its files are paired wrongly, whatever they hold
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ def linked_samples(index: Index, records: Records) -> list[LinkedSample]:
     covered = {record.files[0].path for record in records.samples() if record.files}
     digests = {link.path: link.pixels_sha256 for link in records.links}
     bad = {skip.sample for skip in records.skipped if skip.reason == "bad file"}
+    odd = {problem.sample for problem in index.problems}
     by_image: dict[str, list[Sample]] = {}
     for samples in index.samples.values():
         for sample in samples:
@@ -51,6 +53,7 @@ def linked_samples(index: Index, records: Records) -> list[LinkedSample]:
             same[0],
             {label.path: digests.get(label.path) for label in same[0].labels},
             any(sample.name in bad for sample in same),
+            any(sample.name in odd for sample in same),
         )
         for image, same in by_image.items()
         if image not in covered
@@ -79,7 +82,20 @@ def read_linked(item: LinkedSample, places: Places, rules: Rules) -> LinkedFacts
     arrays = {kind: content.pixels for kind, content in maps.items() if content.pixels is not None}
     if len({array.shape for array in arrays.values()}) != 1:
         return LinkedFacts(findings, sample.image, None)
+    if item.bad and not item.excused:
+        sound = _has_size(sample.image, next(iter(arrays.values())).shape, places, rules)
+        expected = "a broken file, as skipped.jsonl says"
+        findings.test("order", not sound, sample.image, expected, "a sound sample", sample.name)
     return LinkedFacts(findings, sample.image, int(victims_in(arrays, rules).sum()))
+
+
+def _has_size(path: str, shape: tuple[int, ...], places: Places, rules: Rules) -> bool:
+    """Tell whether an image of OUT can be decoded and has this height and width."""
+    try:
+        content = parse_file(read_out(places, path, path), "image", path, rules)
+    except (Refused, OSError, DataError):
+        return False
+    return content.pixels is not None and content.pixels.shape[:2] == shape
 
 
 def check_coverage(index: Index, records: Records, rules: Rules, findings: Findings) -> None:

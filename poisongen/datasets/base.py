@@ -140,7 +140,8 @@ class Layout:
     DataError where the folder is no such dataset. `classes(root)` reads the class table. `completions(sample)`
     names label files that build writes where the source has none. `split_files(split, files, samples)` returns
     further files that a copy of a split with just these samples needs to stand on its own (split lists).
-    `environment` and `usual_root` are where the dataset is looked for.
+    `shared` are files of the root that every such copy needs. `environment` and `usual_root` are where the dataset
+    is looked for.
     """
 
     name: str
@@ -152,6 +153,7 @@ class Layout:
     kinds: Mapping[str, LabelKind]
     classes: Callable[[Path], ClassTable]
     scan: Callable[[Path, Sequence[str]], Index]
+    shared: tuple[str, ...] = ()
     completions: Callable[[Sample], tuple[LabelFile, ...]] = lambda sample: ()
     split_files: Callable[[str, Sequence[str], Sequence[Sample]], Mapping[str, bytes]] = lambda *_: {}
 

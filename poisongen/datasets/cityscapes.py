@@ -25,6 +25,7 @@ from poisongen.datasets.base import (
     rewrite_ids,
     table_lookup,
 )
+from poisongen.documents import parse_json
 from poisongen.errors import DataError
 
 
@@ -149,20 +150,29 @@ def _rewrite_colour(array: Array, change: Change, classes: ClassTable) -> Array:
 def _read_polygons(data: bytes) -> dict[str, Any] | str:
     """Return the parsed polygon file, or what is wrong with it."""
     try:
-        document = json.loads(data)
+        document = parse_json(data.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         return "not a JSON file"
     if not isinstance(document, dict) or not isinstance(document.get("objects"), list):
         return "a polygon file needs imgHeight, imgWidth and a list of objects"
-    if not all(isinstance(document.get(key), int) for key in ("imgHeight", "imgWidth")):
-        return "a polygon file needs imgHeight and imgWidth as whole numbers"
+    if not all(type(document.get(key)) is int and document[key] > 0 for key in ("imgHeight", "imgWidth")):
+        return "a polygon file needs imgHeight and imgWidth as whole numbers above 0"
     if not all(isinstance(thing, dict) and isinstance(thing.get("label"), str) for thing in document["objects"]):
         return "every object of a polygon file needs a label"
+    if not all(_is_polygon(thing.get("polygon", [])) for thing in document["objects"]):
+        return "a polygon is a list of points [x, y]"
     return document
 
 
+def _is_polygon(points: object) -> bool:
+    return isinstance(points, list) and all(
+        isinstance(point, list) and len(point) == 2 and all(type(value) in (int, float) for value in point)
+        for point in points
+    )
+
+
 def _write_polygons(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, indent=4, ensure_ascii=False).encode("utf-8")
+    return json.dumps(document, indent=4).encode("ascii")
 
 
 def _polygon_fault(data: bytes, classes: ClassTable) -> str | None:
@@ -196,8 +206,8 @@ def _resize_polygons(data: bytes, width: int, height: int) -> bytes:
     across, down = width / document["imgWidth"], height / document["imgHeight"]
     document |= {"imgWidth": width, "imgHeight": height}
     for thing in document["objects"]:
-        points = thing.get("polygon", [])
-        thing["polygon"] = [[round(x * across), round(y * down)] for x, y in points]
+        if "polygon" in thing:
+            thing["polygon"] = [[round(x * across), round(y * down)] for x, y in thing["polygon"]]
     return _write_polygons(document)
 
 

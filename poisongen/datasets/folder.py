@@ -160,5 +160,6 @@ LAYOUT = Layout(
     },
     classes=read_classes,
     scan=_scan,
+    shared=CLASS_FILES,
     split_files=_split_files,
 )

@@ -139,7 +139,8 @@ def _scan(root: Path, files: Sequence[str]) -> Index:
 
 def _split_files(split: str, files: Sequence[str], samples: Sequence[Sample]) -> dict[str, bytes]:
     """The list of a split that holds just these samples."""
-    path = next(path for path in files if path.endswith(f"{_LISTS}/{split}.txt"))
+    prefix = samples[0].image.removesuffix(posixpath.basename(samples[0].image)).removesuffix(f"{_IMAGES}/")
+    path = f"{prefix}{_LISTS}/{split}.txt"
     return {path: "".join(f"{sample.stem}\n" for sample in samples).encode()}
 
 

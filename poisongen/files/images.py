@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from poisongen.core.resize import resize_image, resize_labels
 from poisongen.errors import DataError
 from poisongen.files import jpeg, png
 
@@ -160,6 +161,17 @@ def from_rgb_box(data: bytes, pixels: Array, rgb: Array, name: object) -> Array:
     else:
         out[changed] = luma[changed]
     return out
+
+
+def resize(data: bytes, pixels: Array, size: tuple[int, int], name: object) -> Array:
+    """Return the whole picture's samples at size (height, width), in the picture's own layout.
+
+    Palette indices cannot be averaged: their colours are, and get the palette's nearest colours.
+    """
+    if _format(data, name) == "png" and png.parse(data, name).colour_type == png.PALETTE:
+        colours = resize_image(to_rgb_box(data, pixels, name), size)
+        return from_rgb_box(data, resize_labels(pixels, size), colours, name)
+    return resize_image(pixels, size)
 
 
 def replace_box(
