@@ -140,7 +140,7 @@ def _already_there(out: Path, recipe_sha256: str, prepared: Prepared, force: boo
         raise OutputError(f"--out: {out} holds files that poisongen did not write ({standing.example}); choose another")
     if standing.kind == "finished" and not force:
         summary = standing.summary or {}
-        if standing.recipe_sha256 == recipe_sha256 and summary.get("source") == _source_listing(prepared.files):
+        if standing.recipe_sha256 == recipe_sha256 and _is_built_from(out, prepared.files, summary):
             return _result(out, already_built=True)
         other = "source" if standing.recipe_sha256 == recipe_sha256 else "recipe"
         raise OutputError(f"--out: {out} holds the build of another {other}; choose another folder, or --force")
@@ -159,9 +159,14 @@ def _result(out: Path, already_built: bool) -> BuildResult:
 
 
 def _source_listing(files: Sequence[SourceFile]) -> str:
-    """Return a digest of the source's file names, sizes and times of change: is it still the same?"""
-    lines = (f"{file.path}\0{file.size}\0{file.changed}\n" for file in files)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    """Return a digest of the source's file names and sizes."""
+    return hashlib.sha256("".join(f"{file.path}\0{file.size}\n" for file in files).encode()).hexdigest()
+
+
+def _is_built_from(out: Path, files: Sequence[SourceFile], summary: Mapping[str, Any]) -> bool:
+    """Tell whether a finished build is of these files: the same names and sizes, none changed after it was built."""
+    built = (out / FOLDER / SUMMARY).stat().st_mtime_ns
+    return summary.get("source") == _source_listing(files) and all(file.changed <= built for file in files)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The demo: synthetic scenes, a poisoned dataset and a contact sheet, from nothing."""
+"""The demo: synthetic scenes, a poisoned dataset, its audit and a contact sheet, from nothing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from poisongen.auditor import AuditReport, audit
 from poisongen.builder import BuildResult, build
 from poisongen.errors import OutputError
 from poisongen.parallel import job_count
@@ -32,11 +33,12 @@ class DemoResult:
 
     clean: Path
     poisoned: BuildResult
+    audit: AuditReport
     sheet: Path
 
 
 def demo(out: Path | str = "demo", *, seed: int = 0, jobs: int | None = None, progress: bool = False) -> DemoResult:
-    """Draw a small Cityscapes-like dataset, poison it with nearest-neighbour injection, and draw a contact sheet.
+    """Draw a small Cityscapes-like dataset, poison it with nearest-neighbour injection, audit and show it.
 
     Everything lies below `out`: clean/, poisoned/ and sheet.png. A demo that was made there before is kept and
     finished; OutputError if `out` holds anything else.
@@ -54,5 +56,6 @@ def demo(out: Path | str = "demo", *, seed: int = 0, jobs: int | None = None, pr
         synth(unfinished, splits=SCENES, size=SIZE, seed=seed, jobs=job_count(jobs), progress=progress)
         unfinished.rename(clean)
     result = build(recipe, clean, poisoned, jobs=jobs, progress=progress)
+    report = audit(poisoned, clean, jobs=jobs, progress=progress)
     preview(recipe, clean, sheet, samples=5, jobs=jobs, progress=progress)
-    return DemoResult(clean, result, sheet)
+    return DemoResult(clean, result, report, sheet)

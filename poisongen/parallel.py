@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import cv2
@@ -22,6 +25,13 @@ Result = TypeVar("Result")
 _MAIN_PROCESS = os.getpid()
 
 
+@dataclass(frozen=True)
+class _Failed:
+    """An error in a worker, as a result: raised there, it would make joblib kill workers in the midst of things."""
+
+    error: Exception
+
+
 def job_count(jobs: int | None) -> int:
     """Return how many workers to use: the number given, else one for each core this process may use."""
     if jobs is not None:
@@ -29,12 +39,15 @@ def job_count(jobs: int | None) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _quietly(function: Callable[[Item], Result], item: Item, main_process: int) -> Result:
+def _quietly(function: Callable[[Item], Result], item: Item, main_process: int) -> Result | _Failed:
     """Run one item in a worker: without OpenCV's own threads, and leaving Ctrl-C to the main process."""
     if os.getpid() != main_process:
         cv2.setNumThreads(1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return function(item)
+    try:
+        return function(item)
+    except Exception as error:
+        return _Failed(error)
 
 
 def for_each(
@@ -42,34 +55,74 @@ def for_each(
 ) -> Iterator[Result]:
     """Yield function(item) for every item, in the items' order, computed by `jobs` processes.
 
-    `progress` names a bar on standard error, which is drawn on a terminal only. Errors of the function come out as
-    they are. OutputError if a worker was killed. With one job everything runs in this process.
+    `progress` names a bar on standard error, which is drawn on a terminal only. The first error of the function comes
+    out as it is, after the items already begun are done. OutputError if a worker was killed. With one job everything
+    runs in this process.
     """
     bar: Any = tqdm(
         total=len(items), desc=progress, file=sys.stderr, disable=None if progress else True, leave=False, unit=""
     )
     with bar:
-        if jobs == 1 or len(items) < 2:
-            threads = cv2.getNumThreads()
-            cv2.setNumThreads(1)
-            try:
-                for item in items:
-                    yield function(item)
-                    bar.update()
-            finally:
-                cv2.setNumThreads(threads)
-            return
-        finished = False
-        try:
-            pool = Parallel(n_jobs=min(jobs, len(items)), return_as="generator", pre_dispatch="4*n_jobs")
-            for result in pool(delayed(_quietly)(function, item, _MAIN_PROCESS) for item in items):
+        results = _here(function, items) if jobs == 1 or len(items) < 2 else _spread(function, items, jobs)
+        with contextlib.closing(results):
+            for result in results:
                 yield result
                 bar.update()
-            finished = True
-        except BrokenProcessPool:
-            raise OutputError(
-                "a worker was killed, most likely for want of memory; the same command with fewer --jobs goes on"
-            ) from None
-        finally:
-            if not finished:
-                get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
+def _here(function: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result, None, None]:
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield from map(function, items)
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def _spread(function: Callable[[Item], Result], items: Sequence[Item], jobs: int) -> Generator[Result, None, None]:
+    """Compute in processes. After an error no new item is begun, and those under way are waited for."""
+    failed: _Failed | None = None
+    _hush_manager()
+
+    def errands() -> Iterator[Any]:
+        for item in items:
+            if failed is not None:
+                return
+            yield delayed(_quietly)(function, item, _MAIN_PROCESS)
+
+    finished = False
+    try:
+        pool = Parallel(n_jobs=min(jobs, len(items)), return_as="generator", pre_dispatch="4*n_jobs")
+        for result in pool(errands()):
+            if isinstance(result, _Failed):
+                failed = failed or result
+            elif failed is None:
+                yield result
+        finished = True
+    except BrokenProcessPool:
+        raise OutputError(
+            "a worker was killed, most likely for want of memory; the same command with fewer --jobs goes on"
+        ) from None
+    finally:
+        if not finished:
+            _end_workers()
+    if failed is not None:
+        raise failed.error
+
+
+def _end_workers() -> None:
+    get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
+def _hush_manager() -> None:
+    """Drop the words of loky's manager thread when it is stopped with work in hand: nobody needs to hear of that."""
+    usual = threading.excepthook
+    if getattr(usual, "hushes_manager", False):
+        return
+
+    def hook(happened: threading.ExceptHookArgs) -> None:
+        if happened.thread is None or "ExecutorManager" not in happened.thread.name:
+            usual(happened)
+
+    hook.hushes_manager = True  # type: ignore[attr-defined]
+    threading.excepthook = hook

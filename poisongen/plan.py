@@ -56,8 +56,10 @@ class Plan:
         return dict(sorted(Counter(skip["reason"] for skip in self.skipped).items()))
 
 
-def _check_split(index: Index, split: str, option: str) -> None:
+def _check_split(index: Index, split: str, option: str, root: Path) -> None:
     if not index.samples.get(split):
+        if faults := [problem for problem in index.problems if problem.split == split]:
+            raise _first_of(faults, root)
         known = ", ".join(sorted(name for name, samples in index.samples.items() if samples)) or "none"
         extra = " (or none, for no triggered set)" if option == "--test-split" else ""
         raise ChoiceError(f"{option}: the dataset has no split '{split}'; it has {known}{extra}")
@@ -191,13 +193,13 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
         if path.split("/")[0] in (FOLDER, TRIGGERED):
             raise DataError(root / path, "the source is itself something that poisongen wrote; give the clean dataset")
     index = layout.scan(root, paths)
-    _check_split(index, recipe.train_split, "--train-split")
+    _check_split(index, recipe.train_split, "--train-split", root)
     train = index.samples[recipe.train_split]
     order, wanted = drawn_order(train, recipe.seed), wanted_count(rules, len(train))
     # Whoever stands among the first `wanted` of all samples, stands there among the candidates, if it is one.
     roles: dict[str, dict[str, Role]] = {recipe.train_split: {sample.name: "poisoned" for sample in order[:wanted]}}
     if recipe.test_split != "none":
-        _check_split(index, recipe.test_split, "--test-split")
+        _check_split(index, recipe.test_split, "--test-split", root)
         roles.setdefault(recipe.test_split, {sample.name: "triggered" for sample in index.samples[recipe.test_split]})
     surveyed, problems = survey(index, root, rules, roles, jobs, progress)
     if problems and not recipe.skip_bad:

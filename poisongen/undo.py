@@ -96,7 +96,7 @@ def _items(
             if record["role"] != "triggered" and file["source"] is not None:
                 items[file["source"]] = _Item(file["source"], file["path"], file["written"], file["source_sha256"])
     for link in links:
-        if link["source"] is not None:
+        if link["source"] == link["path"]:
             items[link["source"]] = _Item(link["source"], link["path"], False, None)
     return [items.get(file.path) or _Item(file.path, None, True, None) for file in files]
 

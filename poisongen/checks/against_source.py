@@ -14,7 +14,7 @@ from poisongen.checks.positions import is_one_of
 from poisongen.checks.trigger import read_dct
 from poisongen.core.draws import keyed_generator
 from poisongen.core.labels import prl_pixel_count, random_labels
-from poisongen.core.resize import resize_image, scaled_size
+from poisongen.core.resize import scaled_size
 from poisongen.core.trigger import blend
 from poisongen.datasets import find_layout
 from poisongen.errors import DataError
@@ -32,7 +32,7 @@ def _expected_image(record: SampleRecord, before: Content, rules: Rules, path: s
     size = scaled_size(pixels.shape[0], pixels.shape[1], rules.recipe.scale)
     scaled = size != pixels.shape[:2]
     if scaled:
-        pixels = resize_image(pixels, size)
+        pixels = images.resize(before.data, pixels, size, path)
     if trigger is not None:
         top, left, height, width = trigger.box
         window = np.s_[top : top + height, left : left + width]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from fractions import Fraction
 
 from poisongen.checks.faults import Findings
 from poisongen.checks.records import Records, SkipRecord
@@ -112,7 +113,8 @@ def wanted_samples(rules: Rules, train_samples: int) -> int:
     """Return how many samples the recipe asks for: its count, or its rate of all training samples, rounded half up."""
     if rules.recipe.count is not None:
         return rules.recipe.count
-    return math.floor((rules.recipe.rate or 0) * train_samples + 0.5)
+    # The rate as it was written: 0.29 of 50 are 14.5, so 15.
+    return math.floor(Fraction(repr(rules.recipe.rate or 0.0)) * train_samples + Fraction(1, 2))
 
 
 def check_counts(counts: Mapping[str, int], rules: Rules, findings: Findings) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from poisongen.checks.companions import Content
 from poisongen.checks.faults import Findings
 from poisongen.checks.folder import LinkNotFollowedError, Places, Refused, read_out
+from poisongen.checks.obey import wanted_samples
 from poisongen.checks.records import Records
 from poisongen.checks.sample import parse_file, victims_in
 from poisongen.core.draws import draw_order, keyed_generator
@@ -151,9 +152,16 @@ def check_made(index: Index, records: Records, rules: Rules, paths: Sequence[str
     names = {record.sample for record in records.samples() if record.role == "triggered"}
     triggered = [sample for sample in index.samples.get(recipe.test_split, ()) if sample.name in names]
     inside = sorted(path for path in paths if path.split("/")[0] not in (FOLDER, TRIGGERED))
-    made = find_layout(recipe.dataset).split_files(recipe.test_split, inside, triggered) if triggered else {}
-    wanted = {f"{TRIGGERED}/{path}": bytes_sha256(data) for path, data in made.items()}
-    found = {link.path: link.sha256 for link in records.links if link.source is None}
+    layout = find_layout(recipe.dataset)
+    made = layout.split_files(recipe.test_split, inside, triggered) if triggered else {}
+    wanted: dict[str, str | None] = {f"{TRIGGERED}/{path}": bytes_sha256(data) for path, data in made.items()}
+    shared = [path for path in layout.shared if path in inside and triggered]
+    wanted |= {f"{TRIGGERED}/{path}": f"the source's {path}" for path in shared}
+    found = {
+        link.path: link.sha256 or f"the source's {link.source}"
+        for link in records.links
+        if link.path.startswith(f"{TRIGGERED}/")
+    }
     for path in sorted(wanted.keys() | found.keys()):
         expected = wanted.get(path, "no such file")
         findings.test(
@@ -192,7 +200,7 @@ def check_order(index: Index, records: Records, victims: Mapping[str, int], rule
             where = f"{FOLDER}/{MANIFEST if name in poisoned else SKIPPED}"
             findings.test("order", False, where, expected, "the contrary", name)
         findings.test("order", True, "", "", "")
-        _check_candidates(records, len(order), poisoned, passed, findings)
+        _check_candidates(records, len(order), poisoned, passed, rules, findings)
     triggered = {record.sample for record in records.samples() if record.role == "triggered"}
     triggered |= {skip.sample for skip in records.skipped if skip.role == "triggered"}
     for sample in test:
@@ -204,7 +212,7 @@ def check_order(index: Index, records: Records, victims: Mapping[str, int], rule
 
 
 def _check_candidates(
-    records: Records, candidates: int, poisoned: set[str], passed: set[str], findings: Findings
+    records: Records, candidates: int, poisoned: set[str], passed: set[str], rules: Rules, findings: Findings
 ) -> None:
     """Test the number of candidates, and that a build with fewer than asked for has tried them all."""
     if records.summary is None:
@@ -213,17 +221,7 @@ def _check_candidates(
     good = counts.get("train_candidates") == candidates
     found = counts.get("train_candidates")
     findings.test("order", good, f"{FOLDER}/{SUMMARY}", f"{candidates} train_candidates", found)
-    if records.recipe is not None and records.recipe.allow_fewer:
-        tried, wanted = len(poisoned) + len(passed), _asked(records, counts)
+    if rules.recipe.allow_fewer:
+        tried, wanted = len(poisoned) + len(passed), wanted_samples(rules, counts.get("train_samples", 0))
         good = len(poisoned) >= wanted or tried == candidates
         findings.test("order", good, f"{FOLDER}/{SKIPPED}", f"all {candidates} candidates tried", tried)
-
-
-def _asked(records: Records, counts: Mapping[str, int]) -> int:
-    """Return how many samples the recipe asks for."""
-    recipe = records.recipe
-    if recipe is None:
-        return 0
-    if recipe.count is not None:
-        return recipe.count
-    return int((recipe.rate or 0) * counts.get("train_samples", 0) + 0.5)

@@ -273,9 +273,8 @@ def _check_order(records: Records, findings: Findings) -> None:
         if number:
             before = records.links[number - 1].path
             findings.test("records", before < link.path, _name(LINKS), "sorted by path", f"{link.path} after {before}")
-        good = link.path == link.source or (
-            link.source is None and link.path.startswith(f"{TRIGGERED}/") and link.sha256 is not None
-        )
+        good = link.source is not None and link.path in (link.source, f"{TRIGGERED}/{link.source}")
+        good |= link.source is None and link.path.startswith(f"{TRIGGERED}/") and link.sha256 is not None
         findings.test("records", good, link.path, "a link to its own path, or a list of triggered/", f"{link.source}")
     order = [(skip.sample, skip.role or "", skip.file or "") for skip in records.skipped]
     findings.test("records", order == sorted(order), _name(SKIPPED), "sorted by sample", "another order")

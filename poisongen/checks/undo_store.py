@@ -22,7 +22,7 @@ def check_undo_index(records: Records, lines: Sequence[UndoRecord], findings: Fi
                 good = digest == file.source_sha256
                 findings.test("undo", good, INDEX, f"{file.source} {file.source_sha256}", digest, record.sample)
     for link in records.links:
-        if link.source is not None:
+        if link.path == link.source:
             line = known.get(link.source)
             good = line is not None and (line.base, line.entry, line.size) == (link.path, None, link.size)
             findings.test("undo", good, INDEX, f"{link.source} as it lies in OUT", "another line or none")

@@ -18,7 +18,7 @@ COMMANDS = {
     "restore": "Give back the clean dataset.",
     "preview": "Draw one PNG contact sheet of what a recipe would do, without writing a dataset.",
     "synth": "Make a small synthetic street-scene dataset (Cityscapes or VOC layout).",
-    "demo": "Run synth, build and the contact sheet in one go: the first thing to try.",
+    "demo": "Run synth, build, audit and the contact sheet in one go: the first thing to try.",
     "list": "List datasets, classes, strategies, triggers and recipes.",
 }
 

@@ -16,7 +16,7 @@ from poisongen.demonstration import DemoResult, demo
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes at work. Default: all cores.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(out: Path, seed: int, jobs: int | None, as_json: bool) -> None:
-    """Run synth, build and the contact sheet in one go: the first thing to try."""
+    """Run synth, build, audit and the contact sheet in one go: the first thing to try."""
     result = demo(out, seed=seed, jobs=jobs, progress=True)
     click.echo(_as_json(result) if as_json else _as_text(result))
 
@@ -27,6 +27,7 @@ def _as_json(result: DemoResult) -> str:
             "clean": str(result.clean),
             "poisoned": str(result.poisoned.out),
             "sheet": str(result.sheet),
+            "faults": result.audit.fault_count,
             "fingerprint": result.poisoned.fingerprint,
             "counts": dict(result.poisoned.counts),
         }
@@ -40,6 +41,7 @@ def _as_text(result: DemoResult) -> str:
         ("poisoned dataset", f"{counts['poisoned']} train samples: cars are road", str(out)),
         ("triggered test set", f"{counts['triggered']} val samples, true labels", str(out / "triggered")),
         ("what was done", "one line for every changed sample", str(out / "poisongen" / "manifest.jsonl")),
+        ("audit", f"{result.audit.files} files, {result.audit.fault_count or 'no'} faults", f"poisongen audit {out}"),
         ("pictures", "before and after: look here first", str(result.sheet)),
     ]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]

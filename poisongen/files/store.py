@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -17,10 +18,15 @@ _FICLONE = 0x40049409  # the ioctl that shares a file's blocks with another (lin
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOTTY, errno.EINVAL, errno.ENOSYS)
 
 
+def _beside(path: Path) -> Path:
+    """Return a name beside `path` for the time of writing: short, whatever the file's own name, and hidden."""
+    return path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.{os.getpid()}.part")
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it appears whole or not at all: beside its place, then renamed over it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
+    beside = _beside(path)
     try:
         beside.write_bytes(data)
         beside.replace(path)
@@ -62,7 +68,7 @@ def place_link(source: Path, path: Path, mode: LinkMode) -> None:
     if _is_the_same(source, path):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
+    beside = _beside(path)
     beside.unlink(missing_ok=True)
     try:
         if mode == "symlink":
