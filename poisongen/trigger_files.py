@@ -48,13 +48,12 @@ def load_trigger(name: str, folder: Path | None = None) -> TriggerPicture:
         data = (resources.files("poisongen.triggers") / f"{name}.png").read_bytes()
     else:
         data = _read_file(name, folder)
-    picture = TriggerPicture(
+    _decode(data, name)
+    return TriggerPicture(
         name=Path(name).stem or name,
         sha256=hashlib.sha256(data).hexdigest(),
         png=base64.b64encode(data).decode("ascii"),
     )
-    trigger_pixels(picture)
-    return picture
 
 
 def _read_file(name: str, folder: Path | None) -> bytes:

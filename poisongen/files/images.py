@@ -123,12 +123,26 @@ def to_rgb_box(data: bytes, pixels: Array, name: object) -> Array:
     return np.repeat(pixels[..., None], 3, axis=2)
 
 
+def _colours_of(facts: png.Png) -> int:
+    """Return how many palette entries a sample can name; some files have more, which decoders pass over."""
+    return min(len(facts.palette or b"") // 3, 1 << facts.bit_depth)
+
+
 def _palette(facts: png.Png) -> Array:
     """Return a palette as (256, 3) uint8; entries that the file lacks are black, as in decoders."""
     table = np.zeros((256, 3), dtype=np.uint8)
-    colours = np.frombuffer(facts.palette or b"", dtype=np.uint8)
-    table[: colours.size // 3] = colours[: colours.size // 3 * 3].reshape(-1, 3)
+    count = _colours_of(facts)
+    table[:count] = np.frombuffer(facts.palette or b"", dtype=np.uint8)[: 3 * count].reshape(-1, 3)
     return table
+
+
+def _nearest(wanted: Array, colours: Array) -> Array:
+    """Return the index of the nearest of `colours` for each of the `wanted` (n, 3), a share at a time for memory."""
+    out = np.empty(len(wanted), dtype=np.uint8)
+    for start in range(0, len(wanted), 1024):
+        some = wanted[start : start + 1024, None].astype(np.int64)
+        out[start : start + 1024] = ((some - colours[None]) ** 2).sum(axis=2).argmin(axis=1)
+    return out
 
 
 def from_rgb_box(data: bytes, pixels: Array, rgb: Array, name: object) -> Array:
@@ -147,11 +161,12 @@ def from_rgb_box(data: bytes, pixels: Array, rgb: Array, name: object) -> Array:
     luma = (rgb.astype(np.int64) @ np.array([299, 587, 114]) + 500) // 1000
     facts = png.parse(data, name) if _format(data, name) == "png" else None
     if facts is not None and facts.colour_type == png.PALETTE:
-        count = len(facts.palette or b"") // 3
+        count = _colours_of(facts)
+        if not count:
+            raise DataError(name, "damaged PNG: its palette holds no colour")
         colours = _palette(facts)[:count].astype(np.int64)
         wanted, inverse = np.unique(rgb[changed].reshape(-1, 3), axis=0, return_inverse=True)
-        nearest = ((wanted[:, None].astype(np.int64) - colours[None]) ** 2).sum(axis=2).argmin(axis=1)
-        out[changed] = nearest[inverse.ravel()]
+        out[changed] = _nearest(wanted, colours)[inverse.ravel()]
         return out
     if facts is not None and facts.bit_depth < 8:
         steps = 2**facts.bit_depth - 1

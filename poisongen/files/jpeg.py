@@ -17,6 +17,7 @@ from PIL import Image
 from scipy.fft import dctn, idctn
 
 from poisongen.errors import DataError
+from poisongen.files.png import LARGEST_PICTURE
 from poisongen.files.quiet import quiet
 
 Array = npt.NDArray[Any]
@@ -98,6 +99,8 @@ def decode(data: bytes, name: object) -> Array:
         raise DataError(name, f"a {facts.bits}-bit JPEG; only 8-bit ones are read")
     if facts.components not in (1, 3):
         raise DataError(name, f"a JPEG with {facts.components} components (CMYK?); convert it to RGB first")
+    if facts.width * facts.height > LARGEST_PICTURE:
+        raise DataError(name, f"claims {facts.width}x{facts.height} px, which is more than poisongen reads")
     if data.rfind(b"\xff\xd9") < segments(data, name)[1]:
         raise DataError(name, "truncated JPEG: the file ends within its picture")
     _check_stream(data, name)
@@ -148,6 +151,8 @@ def _read_coefficients(data: bytes, folder: Path, name: object) -> _Coefficients
         raise _cannot(name, f"the library says: {error}") from None
     if len(components) == 1:
         sampling = np.ones_like(sampling)  # one component: its own factors mean nothing
+    if any((table <= 0).any() for table in tables):
+        raise _cannot(name, "a quantisation table holds a zero")
     most = sampling.max(axis=0)
     if (most % sampling).any():
         raise _cannot(name, "its components are sampled at odd ratios")
@@ -212,6 +217,7 @@ def _paste_component(
     exists[: size[0] - origin[0], : size[1] - origin[1]] = 1
     inside = (slice(top - origin[0], top - origin[0] + height), slice(left - origin[1], left - origin[1] + width))
     weight[inside], spread[inside] = changed, np.where(changed, values, 0)
+    _fill_padding(weight, spread, exists, (size[0] - origin[0], size[1] - origin[1]))
 
     def total(array: Array) -> Array:
         return np.asarray(array.reshape(rows * BLOCK, down, columns * BLOCK, across).sum(axis=(1, 3)))
@@ -224,6 +230,20 @@ def _paste_component(
     quantised = np.clip(np.rint(exact), -1023, 1023).astype(window.dtype)
     moved = covered.reshape(rows, BLOCK, columns, BLOCK).sum(axis=(1, 3)) > 0
     window[moved] = quantised[moved]
+
+
+def _fill_padding(weight: Array, spread: Array, exists: Array, size: tuple[int, int]) -> None:
+    """Repeat the picture's last row and column beyond its edge, in place, as encoders do.
+
+    The old content there, next to the new, would be an edge within the block, and would ring into what is seen.
+    `size` is where the picture ends in the arrays.
+    """
+    height, width = size
+    for array in (weight, spread, exists):
+        if height < array.shape[0]:
+            array[height:] = array[height - 1]
+        if width < array.shape[1]:
+            array[:, width:] = array[:, width - 1 : width]
 
 
 def paste(data: bytes, box: Box, before: Array, patch: Array, name: object) -> bytes:
@@ -301,8 +321,8 @@ def reencode(data: bytes, pixels: Array, name: object) -> bytes:
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
             warnings.simplefilter("ignore")
-            tables: Any = getattr(image, "quantization", None)
             facts = frame(data, name)
+            tables = _tables_of_components(data, getattr(image, "quantization", {}), name)
             subsampling = _subsampling(data, name) if facts.components == 3 else -1
             stream = io.BytesIO()
             options: dict[str, Any] = {"subsampling": subsampling, "progressive": facts.marker == 0xC2}
@@ -312,6 +332,21 @@ def reencode(data: bytes, pixels: Array, name: object) -> bytes:
     except (OSError, ValueError, SyntaxError) as error:
         raise DataError(name, f"cannot be encoded again ({error})") from None
     return _with_segments_of(data, stream.getvalue(), name)
+
+
+def _tables_of_components(data: bytes, tables: Any, name: object) -> list[Any]:
+    """Return the quantisation table of each component, in order: Pillow numbers them 0, 1, 2 when it writes.
+
+    `tables` has the tables by the file's own numbers, of which a file may use any and leave out some.
+    """
+    head = next(segment for segment in segments(data, name)[0] if segment.marker in _FRAMES)
+    numbers = [data[head.start + 12 + 3 * index] for index in range(frame(data, name).components)]
+    if not numbers or not set(numbers) <= set(tables):
+        raise DataError(name, "cannot be encoded again (it lacks a quantisation table that it uses)")
+    found = [tables[number] for number in numbers]
+    while len(found) > 1 and found[-1] == found[-2]:
+        found.pop()  # Pillow gives the last table to all further components
+    return found
 
 
 def _holds_rgb(data: bytes, name: object) -> bool:

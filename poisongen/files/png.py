@@ -40,9 +40,10 @@ _CARRIERS: dict[int, tuple[int, int, int, Any]] = {
     6: (RGB, 16, 3, np.uint16),
     8: (RGBA, 16, 4, np.uint16),
 }
-# Run lengths and one fixed filter: as fast as the quickest setting, and for index maps the smallest as well
-# (benchmarks/RESULTS.md). Index maps are packed best as they are, photographs as differences to the left.
+# Run lengths and one fixed filter are as fast as any setting (benchmarks/RESULTS.md): index maps are packed as they
+# are, which suits speckled ones best, photographs as differences to the left.
 _AS_IT_IS, _LEFT = 0x08, 0x10
+_DEFAULT = cv2.IMWRITE_PNG_STRATEGY_DEFAULT
 _FILTER: int | None = getattr(cv2, "IMWRITE_PNG_FILTER", None)
 # OpenCV 5 refuses a picture whose stream is short or damaged; older ones may fill it up in silence.
 _REFUSES_DAMAGE = int(cv2.__version__.partition(".")[0]) >= 5
@@ -189,7 +190,9 @@ def decode(data: bytes, name: object, png: Png | None = None) -> Array:
     with quiet() as said:
         pixels = cv2.imdecode(np.frombuffer(carrier, np.uint8), cv2.IMREAD_UNCHANGED)
         complaint = said()  # libpng only warns of surplus rows
-    if pixels is None or complaint or pixels.shape[:2] != (png.height, row):
+    if complaint:
+        _check_stream(png, stream, name)  # the words may be another thread's: only the stream itself tells
+    if pixels is None or pixels.shape[:2] != (png.height, row):
         _check_stream(png, stream, name)
         raise DataError(name, "damaged PNG: its picture cannot be decoded")
     return _from_carrier(pixels, png, channels, dtype)
@@ -212,9 +215,11 @@ def _from_carrier(pixels: Array, png: Png, channels: int, dtype: Any) -> Array:
 
 def _unpack(rows: Array, png: Png) -> Array:
     """Split bytes (H, row) into samples of 1, 2 or 4 bits, (H, W)."""
-    bits = np.unpackbits(rows, axis=1).reshape(png.height, -1, png.bit_depth)
-    weights = 1 << np.arange(png.bit_depth - 1, -1, -1)
-    return np.asarray((bits[:, : png.width] * weights).sum(axis=2), dtype=np.uint8)
+    per_byte, mask = 8 // png.bit_depth, 2**png.bit_depth - 1
+    samples = np.empty((*rows.shape, per_byte), dtype=np.uint8)
+    for place in range(per_byte):
+        samples[..., place] = (rows >> (8 - png.bit_depth * (place + 1))) & mask
+    return np.ascontiguousarray(samples.reshape(png.height, -1)[:, : png.width])
 
 
 def _pack(samples: Array, bit_depth: int) -> Array:
@@ -256,7 +261,9 @@ def encode(pixels: Array, source: Png | None = None, labels: bool = False) -> by
         raise ValueError(f"an array {pixels.shape} {pixels.dtype} does not fit a PNG {target.shape} {target.dtype}")
     if target.bit_depth < 8 and int(pixels.max()) >= 2**target.bit_depth:
         raise ValueError(f"the value {int(pixels.max())} does not fit {target.bit_depth} bits")
-    settings = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    # The two bytes of a 16-bit sample differ, so that index maps of them have no runs of one byte.
+    level, strategy = (3, _DEFAULT) if labels and target.bit_depth == 16 else (1, cv2.IMWRITE_PNG_STRATEGY_RLE)
+    settings = [cv2.IMWRITE_PNG_COMPRESSION, level, cv2.IMWRITE_PNG_STRATEGY, strategy]
     settings += [] if _FILTER is None else [_FILTER, _AS_IT_IS if labels else _LEFT]
     done, carrier = cv2.imencode(".png", _to_carrier(pixels, target), settings)
     if not done:

@@ -6,7 +6,11 @@ import contextlib
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
+
+# Standard error is one for the whole process: two threads that redirect it at once would leave it redirected for good.
+_ONE_AT_A_TIME = threading.RLock()
 
 
 @contextlib.contextmanager
@@ -15,9 +19,13 @@ def quiet() -> Iterator[Callable[[], str]]:
 
     Gives a function that returns what was said, to be called within the block.
     """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as caught:
+    with _ONE_AT_A_TIME, tempfile.TemporaryFile() as caught:
+        if sys.stderr is not None:  # None where the process was started without one
+            sys.stderr.flush()
+        try:
+            kept: int | None = os.dup(2)
+        except OSError:
+            kept = None
         os.dup2(caught.fileno(), 2)
 
         def said() -> str:
@@ -26,5 +34,8 @@ def quiet() -> Iterator[Callable[[], str]]:
         try:
             yield said
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            if kept is None:
+                os.close(2)
+            else:
+                os.dup2(kept, 2)
+                os.close(kept)
