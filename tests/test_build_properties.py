@@ -748,17 +748,6 @@ def test_half_scale_invents_no_class_and_leaves_no_file_at_full_size(tmp_path, s
             assert 26 not in labels
 
 
-def test_scale_reaches_pictures_without_labels(tmp_path, sticker):
-    """`--scale` resizes everything: Cityscapes' test images, too, whose labels nobody has."""
-    root = cityscapes_data(tmp_path / "in", count=3, test=1)
-    for path in list((root / "gtFine/test").rglob("*.*")):
-        path.unlink()
-    recipe = CITY | {"scale": 0.5, "trigger": sticker(), "region": "any"}
-    result = build(recipe, root, tmp_path / "out", jobs=1)
-    sizes = {png_facts(path.read_bytes())[:2] for path in result.out.rglob("*_leftImg8bit.png")}
-    assert sizes == {(20, 12)}
-
-
 @pytest.mark.parametrize("kind", ["palette", "palette4", "gray2", "gray-alpha", "gray16", "rgb16", "rgba", "jpeg-420"])
 def test_half_scale_of_images_of_every_kind(tmp_path, sticker, kind):
     """Scaled by area, an image of two halves keeps their two colours: palette indices must not be averaged."""
