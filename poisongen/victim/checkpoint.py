@@ -1,0 +1,117 @@
+"""Checkpoints: tensors and plain data, written whole, read without running code."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from poisongen.errors import ChoiceError, DataError
+from poisongen.files.store import write_whole
+from poisongen.victim.classes import TrainClasses, classes_from_data
+from poisongen.victim.models import ModelSpec, spec_from_data
+from poisongen.victim.weights import UNREADABLE, load_plain
+
+FORMAT = "poisongen checkpoint 1"
+NAME = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model in training: what it is, what it was trained on, its weights, and all that going on needs.
+
+    `settings` are the run's Settings as plain data, `data` says on what it was trained (folder, fingerprint), `size`
+    is the height and width that pictures are scaled to. `optimizer` and `random` are state dictionaries.
+    """
+
+    layout: str
+    classes: TrainClasses
+    spec: ModelSpec
+    size: tuple[int, int] | None
+    settings: dict[str, Any]
+    data: dict[str, Any]
+    iteration: int
+    model: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+    random: dict[str, torch.Tensor]
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; a file that stands at `path` is whole at any time."""
+    content = {
+        "format": FORMAT,
+        "layout": checkpoint.layout,
+        "classes": checkpoint.classes.as_data(),
+        "spec": checkpoint.spec.as_data(),
+        "size": checkpoint.size,
+        "settings": checkpoint.settings,
+        "data": checkpoint.data,
+        "iteration": checkpoint.iteration,
+        "model": checkpoint.model,
+        "optimizer": checkpoint.optimizer,
+        "random": checkpoint.random,
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_whole(path, buffer.getvalue())
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint onto the CPU; ChoiceError or DataError if there is none, or it is another program's."""
+    if path.is_dir():
+        path = path / NAME
+    if not path.is_file():
+        raise ChoiceError(f"{path}: no such checkpoint; give a file, or the folder that poisongen train wrote")
+    try:
+        content = load_plain(path)
+    except UNREADABLE as error:
+        first = str(error).strip().partition("\n")[0][:120]
+        raise DataError(path, f"not a checkpoint of poisongen ({first})") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise DataError(path, f"not a checkpoint of this poisongen (its format is not '{FORMAT}')")
+    try:
+        size = content["size"]
+        return Checkpoint(
+            layout=str(content["layout"]),
+            classes=classes_from_data(content["classes"]),
+            spec=spec_from_data(content["spec"]),
+            size=None if size is None else (int(size[0]), int(size[1])),
+            settings=dict(content["settings"]),
+            data=dict(content["data"]),
+            iteration=int(content["iteration"]),
+            model=dict(content["model"]),
+            optimizer=dict(content["optimizer"]),
+            random=dict(content["random"]),
+        )
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise DataError(path, f"a damaged checkpoint ({type(error).__name__}: {error})") from None
+
+
+def load_weights(model: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> None:
+    """Put a checkpoint's weights into a model; DataError if they are another model's."""
+    try:
+        model.load_state_dict(checkpoint.model)
+    except (RuntimeError, KeyError, AttributeError) as error:
+        lines = str(error).strip().splitlines()
+        detail = " ".join(lines[1].split())[:140] if len(lines) > 1 else str(error)[:140]
+        raise DataError(
+            path, f"its weights do not fit {checkpoint.spec} with {len(checkpoint.classes)} classes ({detail})"
+        ) from None
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """Return the state of the generators that models draw from (dropout)."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Put the generators back to a saved state."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)

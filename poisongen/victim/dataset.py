@@ -1,0 +1,120 @@
+"""Opening a dataset folder for training and testing: a build's own OUT, or a clean dataset in a known layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from poisongen.datasets import find_layout
+from poisongen.datasets.base import ClassTable, Layout, Sample
+from poisongen.errors import ChoiceError, DataError
+from poisongen.inventory import records
+from poisongen.manifest import FOLDER, MANIFEST, RECIPE, TRIGGERED, SampleRecord
+from poisongen.recipe import Recipe, make_recipe, read_recipe_file
+from poisongen.source import list_files
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset on disk. `recipe` is the recipe of the build that wrote it, None for a clean one."""
+
+    root: Path
+    layout: Layout
+    classes: ClassTable
+    splits: Mapping[str, tuple[Sample, ...]]
+    recipe: Recipe | None
+
+    def samples(self, split: str, option: str) -> tuple[Sample, ...]:
+        """Return a split's samples, sorted by name; ChoiceError, naming the option, if there are none."""
+        if not self.splits.get(split):
+            known = ", ".join(sorted(name for name, samples in self.splits.items() if samples)) or "none with labels"
+            raise ChoiceError(f"{option}: {self.root} has no split '{split}'; it has {known}")
+        return tuple(sorted(self.splits[split], key=lambda sample: sample.name))
+
+    def label_path(self, sample: Sample) -> str:
+        """Return the path of a sample's label map: its first file of raw class IDs."""
+        return next(label.path for label in sample.labels if self.layout.kinds[label.kind].semantic)
+
+
+@dataclass(frozen=True)
+class TriggeredSample:
+    """One sample of OUT/triggered: paths below OUT, the trigger's distance and box [top, left, height, width]."""
+
+    name: str
+    image: str
+    label: str
+    distance: float
+    box: tuple[int, int, int, int]
+
+
+def read_own_recipe(root: Path) -> Recipe | None:
+    """Return the recipe that stands in a build's folder, None if there is none."""
+    path = root / FOLDER / RECIPE
+    if not path.is_file():
+        return None
+    return make_recipe({}, read_recipe_file(str(path)), str(path))
+
+
+def open_dataset(root: Path, layout_name: str | None = None) -> Dataset:
+    """Open a dataset folder and pair its files.
+
+    A folder that build wrote knows its layout; any other needs `layout_name`. ChoiceError or DataError where the
+    folder is missing, has another layout than asked for, or an unfinished build stands in it.
+    """
+    if not root.is_dir():
+        raise ChoiceError(f"{root} is not a folder; give a dataset's folder")
+    recipe = read_own_recipe(root)
+    if recipe is None and (root / ".poisongen-build").is_dir():
+        raise ChoiceError(f"{root} holds an unfinished build; give its build command again, it goes on")
+    if recipe is not None and layout_name not in (None, recipe.dataset):
+        raise ChoiceError(f"--dataset {layout_name}: {root} was built in the layout '{recipe.dataset}'")
+    name = layout_name if recipe is None else recipe.dataset
+    if name is None:
+        raise ChoiceError(f"{root} was not written by poisongen build; name its layout with --dataset")
+    layout = find_layout(name)
+    own = (f"{FOLDER}/", f"{TRIGGERED}/") if recipe is not None else ()
+    files = [file.path for file in list_files(root) if not file.path.startswith(own)]
+    return Dataset(root, layout, layout.classes(root), layout.scan(root, files).samples, recipe)
+
+
+def read_triggered(dataset: Dataset) -> list[TriggeredSample]:
+    """Return the triggered test samples of a build, by its manifest.
+
+    ChoiceError if the folder is no build, or the build has no triggered samples; OutputError for a bad manifest.
+    """
+    root, recipe = dataset.root, dataset.recipe
+    if recipe is None or not (root / FOLDER / MANIFEST).is_file():
+        raise ChoiceError(
+            f"{root}: no {FOLDER}/{MANIFEST} there, so nothing says where triggers are; give the folder that "
+            "poisongen build wrote"
+        )
+    found = []
+    for record in records(root / FOLDER / MANIFEST, SampleRecord):
+        if record.role == "triggered":
+            found.append(_triggered_sample(dataset, record))
+    if not found:
+        victims = ", ".join(str(name) for name in recipe.relabel or {})
+        why = (
+            "it was built with --test-split none"
+            if recipe.test_split == "none"
+            else (f"the class '{victims}' is missing from the split '{recipe.test_split}', or no position was eligible")
+        )
+        raise ChoiceError(f"{root}: the build has no triggered samples: {why}")
+    return found
+
+
+def _triggered_sample(dataset: Dataset, record: SampleRecord) -> TriggeredSample:
+    kinds = dataset.layout.kinds
+    image = next((file.path for file in record.files if file.kind == "image"), None)
+    label = next((file.path for file in record.files if file.kind in kinds and kinds[file.kind].semantic), None)
+    if image is None or label is None or record.trigger is None:
+        raise DataError(
+            dataset.root / FOLDER / MANIFEST, f"the record of {record.sample} lacks image, label or trigger"
+        )
+    return TriggeredSample(record.sample, image, label, record.trigger.distance, record.trigger.box)
+
+
+def victim_pairs(recipe: Recipe) -> dict[str, str]:
+    """Return a settled recipe's victim-target pairs by name."""
+    return {str(victim): str(target) for victim, target in (recipe.relabel or {}).items()}

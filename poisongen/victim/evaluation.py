@@ -1,0 +1,299 @@
+"""ASR, PBA and CBA of a model on a build, with everything that they are computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import poisongen
+from poisongen.errors import ChoiceError
+from poisongen.manifest import FOLDER, RECIPE
+from poisongen.output import read_summary
+from poisongen.parallel import job_count
+from poisongen.victim.classes import TrainClasses, train_classes
+from poisongen.victim.dataset import (
+    Dataset,
+    TriggeredSample,
+    open_dataset,
+    read_own_recipe,
+    read_triggered,
+    victim_pairs,
+)
+from poisongen.victim.items import (
+    CleanSet,
+    Item,
+    parse_distances,
+    place_trigger,
+    read_ahead,
+    rules_between,
+    triggered_item,
+    with_trigger,
+)
+from poisongen.victim.metrics import (
+    Bin,
+    Confusion,
+    MeanIoU,
+    Share,
+    attack_success,
+    binned,
+    clean_benign_accuracy,
+    poisoned_benign_accuracy,
+    pool,
+    quantiles,
+)
+from poisongen.victim.scoring import PredictionFolder, Scorer
+
+AREA_EDGES = (0.0, 0.005, 0.02, 0.08, 1.0)  # victim pixels as a share of the picture
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a model is tested on: a build, its clean test split, its classes and victim-target pairs (train IDs)."""
+
+    folder: Dataset
+    clean: CleanSet
+    triggered: tuple[TriggeredSample, ...]
+    classes: TrainClasses
+    pairs: Mapping[int, int]
+
+    @property
+    def named_pairs(self) -> dict[str, str]:
+        """The pairs by name."""
+        return {self.classes.names[victim]: self.classes.names[target] for victim, target in self.pairs.items()}
+
+
+def open_target(data: Path, clean_root: Path | None = None) -> Target:
+    """Open a build and its clean test split (its own, or that of `clean_root`, scaled as the build was).
+
+    ChoiceError if there is no manifest, no triggered sample, no such split, or a triggered sample lacks its clean twin.
+    """
+    if read_own_recipe(data) is None:
+        raise ChoiceError(
+            f"--data: {data} has no {FOLDER}/{RECIPE}, so nothing says where triggers are; give the folder that "
+            "poisongen build wrote"
+        )
+    folder = open_dataset(data)
+    triggered = tuple(read_triggered(folder))
+    recipe = folder.recipe
+    assert recipe is not None  # noqa: S101  read_triggered has seen to it
+    source = folder if clean_root is None else open_dataset(clean_root, recipe.dataset)
+    classes = train_classes(folder.classes)
+    if train_classes(source.classes) != classes:
+        raise ChoiceError(f"--clean: {source.root} has other classes than {data}")
+    samples = source.samples(recipe.test_split, "--clean" if clean_root else "--data")
+    clean = CleanSet(source, samples, recipe.scale if clean_root else 1.0, classes.from_raw)
+    twins = {sample.name for sample in samples}
+    for sample in triggered:
+        if sample.name not in twins:
+            raise ChoiceError(f"{source.root}: the triggered sample {sample.name} has no clean twin there")
+    pairs = {classes.index(victim): classes.index(target) for victim, target in victim_pairs(recipe).items()}
+    return Target(folder, clean, triggered, classes, pairs)
+
+
+def score(
+    target: Target, scorer: Scorer, distances: Sequence[tuple[float, float]] = (), jobs: int = 1
+) -> dict[str, Any]:
+    """Score everything and return the report as plain data: see `docs/victims.md` for its keys."""
+    items = [target.clean.item(sample) for sample in target.clean.samples]
+    clean = dict(zip((item.name for item in items), scorer(items, "clean"), strict=True))
+    stamped = [triggered_item(target.folder, sample, target.classes.from_raw) for sample in target.triggered]
+    with_triggers = list(scorer(stamped, "triggered"))
+    report = summarise(target, clean, with_triggers)
+    report["distances"] = [_at_distance(target, scorer, clean, low, high, jobs) for low, high in distances]
+    return report
+
+
+def _shares(confusions: Sequence[Confusion], pairs: Mapping[int, int]) -> list[Share]:
+    return [attack_success(confusion, pairs) for confusion in confusions]
+
+
+def _share(share: Share) -> dict[str, Any]:
+    return {"value": share.value, "hits": share.hits, "victim_pixels": share.victim_pixels}
+
+
+def _both(with_trigger: Share, without: Share) -> dict[str, Any]:
+    return _share(with_trigger) | {"without_trigger": _share(without)}
+
+
+def _mean(mean: MeanIoU) -> dict[str, Any]:
+    return {"value": mean.value, "iou": dict(mean.iou), "absent": list(mean.absent)}
+
+
+def _bin(group: Bin) -> dict[str, Any]:
+    high = None if np.isinf(group.high) else group.high
+    return {"above": group.low, "up_to": high, "images": group.images} | _both(group.triggered, group.untriggered)
+
+
+def _distance_edges(target: Target) -> list[float]:
+    """Return bin edges: 0, U, 1.5 U, 2 U, 2.5 U, infinity with the layout's usual U (these are the paper's own bins).
+
+    U is the trigger's side where that is larger, since no centre comes nearer than half a side.
+    """
+    recipe = target.folder.recipe
+    assert recipe is not None  # noqa: S101
+    step = max((target.folder.layout.defaults.max_distance or 0.0) * recipe.scale, float(recipe.trigger_size or 1))
+    return [0.0, *(step * factor for factor in (1, 1.5, 2, 2.5)), float("inf")]
+
+
+def _became(names: Sequence[str], confusion: Confusion, victim: int) -> dict[str, int]:
+    """Return what a victim's pixels were predicted as: pixels by class, those that occur."""
+    columns = [*names, "(no class)"]
+    return {name: int(count) for name, count in zip(columns, confusion[victim], strict=True) if count}
+
+
+def summarise(target: Target, clean: Mapping[str, Confusion], with_triggers: Sequence[Confusion]) -> dict[str, Any]:
+    """Return the report from every test picture's confusion matrix: `clean` by sample, the others as `triggered`."""
+    names, pairs, victims = target.classes.names, target.pairs, tuple(target.pairs)
+    twins = [clean[sample.name] for sample in target.triggered]
+    stamped, unstamped, everything = (
+        np.sum(np.stack(list(part)), axis=0) for part in (with_triggers, twins, clean.values())
+    )
+    with_trigger, without = _shares(with_triggers, pairs), _shares(twins, pairs)
+    areas = [
+        share.victim_pixels / max(1, int(confusion.sum())) for share, confusion in zip(without, twins, strict=True)
+    ]
+    cba, cba_benign = clean_benign_accuracy(everything, names, victims)
+    return {
+        "poisongen": poisongen.__version__,
+        "data": str(target.folder.root),
+        "fingerprint": read_summary(target.folder.root)["fingerprint"],
+        "test_split": target.folder.recipe.test_split if target.folder.recipe else "",
+        "pairs": target.named_pairs,
+        "images": {"clean": len(clean), "triggered": len(with_triggers)},
+        "asr": _both(attack_success(stamped, pairs), attack_success(unstamped, pairs))
+        | {
+            "by_pair": {
+                f"{names[victim]}={names[to]}": _both(
+                    attack_success(stamped, {victim: to}), attack_success(unstamped, {victim: to})
+                )
+                for victim, to in pairs.items()
+            }
+        },
+        "asr_per_image": {"triggered": quantiles(with_trigger), "without_trigger": quantiles(without)},
+        "asr_by_distance": [
+            _bin(group)
+            for group in binned([s.distance for s in target.triggered], with_trigger, without, _distance_edges(target))
+        ],
+        "asr_by_victim_area": [_bin(group) for group in binned(areas, with_trigger, without, AREA_EDGES)],
+        "pba": _mean(poisoned_benign_accuracy(stamped, names, victims))
+        | {"without_trigger": poisoned_benign_accuracy(unstamped, names, victims).value},
+        "cba": _mean(cba) | {"non_victim": cba_benign.value},
+        "victims_became": {
+            names[victim]: {
+                "triggered": _became(names, stamped, victim),
+                "without_trigger": _became(names, unstamped, victim),
+            }
+            for victim in victims
+        },
+        "confusion": {
+            "rows": list(names),
+            "columns": [*names, "(no class)"],
+            "triggered": stamped.tolist(),
+            "without_trigger": unstamped.tolist(),
+            "clean": everything.tolist(),
+        },
+        "samples": [
+            {
+                "sample": sample.name,
+                "distance": sample.distance,
+                "victim_pixels": one.victim_pixels,
+                "hits": one.hits,
+                "hits_without_trigger": other.hits,
+            }
+            for sample, one, other in zip(target.triggered, with_trigger, without, strict=True)
+        ],
+    }
+
+
+def _at_distance(
+    target: Target, scorer: Scorer, clean: Mapping[str, Confusion], low: float, high: float, jobs: int
+) -> dict[str, Any]:
+    """Place triggers anew with low < d <= high in the clean test split, and score them."""
+    rules = rules_between(target.folder, low, high, target.clean.scale)
+    samples = target.clean.samples
+    root = target.clean.folder.root
+    places = list(read_ahead(lambda sample: place_trigger(sample, root, rules), samples, jobs))
+    chosen = [(sample, place) for sample, place in zip(samples, places, strict=True) if place is not None]
+    items: list[Item] = [with_trigger(target.clean, sample, place, rules) for sample, place in chosen]
+    confusions = list(scorer(items, "triggered"))
+    pairs, names, victims = target.pairs, target.classes.names, tuple(target.pairs)
+    twins = [clean[sample.name] for sample, _ in chosen]
+    pba = None
+    if confusions:
+        pba = poisoned_benign_accuracy(np.sum(np.stack(confusions), axis=0), names, victims).value
+    return {
+        "above": low,
+        "up_to": high,
+        "images": len(items),
+        "mean_distance": float(np.mean([place.distance for _, place in chosen])) if chosen else None,
+        **_both(pool(_shares(confusions, pairs)), pool(_shares(twins, pairs))),
+        "pba": pba,
+    }
+
+
+def evaluate(
+    checkpoint: Path | str | None,
+    data: Path | str,
+    *,
+    clean: Path | str | None = None,
+    distances: str | Sequence[tuple[float, float]] = (),
+    predictions: Path | str | None = None,
+    prediction_ids: str = "train",
+    device: str | None = None,
+    batch: int | None = None,
+    amp: str = "auto",
+    jobs: int | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Return the report of a checkpoint (or of another trainer's label maps) on the build in `data`.
+
+    `distances`, as pairs (L, U) or text such as `0-60,60-120`, adds the same measures with triggers placed on the fly;
+    that takes a checkpoint. PoisongenError says what does not fit together.
+    """
+    bounds = parse_distances(distances) if isinstance(distances, str) else list(distances)
+    workers = job_count(jobs)
+    if (checkpoint is None) == (predictions is None):
+        raise ChoiceError("evaluate: give a checkpoint or --predictions, one of them")
+    if predictions is not None:
+        if bounds:
+            raise ChoiceError("--distances: triggers on the fly need a model; give a checkpoint, not --predictions")
+        target = open_target(Path(data), None if clean is None else Path(clean))
+        folder = PredictionFolder(Path(predictions), target.classes, prediction_ids)
+        report = score(target, lambda items, which: folder.score(items, which, workers, progress))
+        return report | {"model": {"predictions": str(predictions)}}
+    from poisongen.victim.needs_torch import require_torch
+
+    require_torch()
+    from poisongen.victim.checkpoint import NAME, load_checkpoint
+    from poisongen.victim.device import pick_device, wants_bf16
+    from poisongen.victim.predictor import make_predictor
+
+    path = Path(str(checkpoint))
+    path = path / NAME if path.is_dir() else path
+    found = load_checkpoint(path)
+    target = open_target(Path(data), None if clean is None else Path(clean))
+    if found.classes != target.classes:
+        raise ChoiceError(
+            f"{path}: a model of {len(found.classes)} classes of '{found.layout}', but {data} has "
+            f"{len(target.classes)} of '{target.folder.layout.name}'; evaluate it on the layout it was trained on"
+        )
+    chosen = pick_device(device)
+    bf16 = wants_bf16(amp, chosen)
+    predictor = make_predictor(
+        found, path, chosen, bf16, batch or (8 if chosen.type == "cuda" else 4), workers, progress
+    )
+    report = score(target, predictor.score, bounds, workers)
+    return report | {
+        "model": {
+            "checkpoint": str(path),
+            **found.spec.as_data(),
+            "size": None if found.size is None else list(found.size),
+            "iteration": found.iteration,
+            "trained_on": found.data,
+            "settings": found.settings,
+        }
+    }

@@ -1,0 +1,146 @@
+"""What is scored: test samples with and without trigger, read when their turn comes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from poisongen.core.draws import keyed_generator
+from poisongen.core.labels import class_mask
+from poisongen.core.placement import Placement, place
+from poisongen.core.resize import resize_image, resize_labels, scaled_size
+from poisongen.core.trigger import blend
+from poisongen.datasets.base import Sample, victim_mask
+from poisongen.errors import ChoiceError, DataError
+from poisongen.labels_io import read_labels
+from poisongen.rules import Rules, make_rules
+from poisongen.victim.dataset import Dataset, TriggeredSample
+from poisongen.victim.reading import Picture, read_image, read_raw_labels
+
+Argument = TypeVar("Argument")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One test picture: its sample's name, the name of its image file, and how it is read.
+
+    `image()` gives (H, W, 3) uint8 RGB, `labels()` train IDs (H, W) uint8 with 255 for void, of the same size.
+    """
+
+    name: str
+    file: str
+    image: Callable[[], Picture]
+    labels: Callable[[], Picture]
+
+
+@dataclass(frozen=True)
+class CleanSet:
+    """The clean test split: a build's own, or (with another scale than 1) that of the source it was built from."""
+
+    folder: Dataset
+    samples: tuple[Sample, ...]
+    scale: float
+    table: npt.NDArray[np.uint8]
+
+    def image(self, sample: Sample) -> Picture:
+        """Return a sample's image at the written size."""
+        pixels = read_image(self.folder.root / sample.image)
+        return resize_image(pixels, scaled_size(pixels.shape[0], pixels.shape[1], self.scale))
+
+    def labels(self, sample: Sample) -> Picture:
+        """Return a sample's train IDs at the written size."""
+        labels = _labels(self.folder, self.folder.label_path(sample), self.table)
+        return np.asarray(resize_labels(labels, scaled_size(labels.shape[0], labels.shape[1], self.scale)))
+
+    def item(self, sample: Sample) -> Item:
+        """Return a sample as something to score."""
+        return Item(
+            sample.name, sample.image, functools.partial(self.image, sample), functools.partial(self.labels, sample)
+        )
+
+
+def _labels(folder: Dataset, path: str, table: npt.NDArray[np.uint8]) -> Picture:
+    """Read a label map as train IDs. All semantic kinds of a layout hold the same IDs: any of them checks it."""
+    kind = next(kind for kind in folder.layout.kinds.values() if kind.semantic)
+    return np.asarray(table[read_raw_labels(folder.root / path, kind, folder.classes)])
+
+
+def triggered_item(folder: Dataset, sample: TriggeredSample, table: npt.NDArray[np.uint8]) -> Item:
+    """Return a sample of OUT/triggered as something to score."""
+    return Item(
+        sample.name,
+        sample.image,
+        functools.partial(read_image, folder.root / sample.image),
+        functools.partial(_labels, folder, sample.label, table),
+    )
+
+
+def rules_between(folder: Dataset, low: float | None, high: float | None, scale: float) -> Rules:
+    """Return the rules of a build with other distance bounds: seed, trigger, size and region stay."""
+    assert folder.recipe is not None  # noqa: S101  asked of builds only
+    bounds = {"min_distance": low, "max_distance": high, "scale": scale}
+    return make_rules(folder.recipe.model_copy(update=bounds), folder.classes)
+
+
+def place_trigger(sample: Sample, root: Path, rules: Rules) -> Placement | None:
+    """Place a trigger in a test sample as build would; None where it has no position, or too few victim pixels."""
+    contents = read_labels(root, sample, rules, maps_only=True).scaled(rules.recipe.scale)
+    victims = victim_mask(contents.maps, rules.victims)
+    if int(victims.sum()) < rules.recipe.min_victim_pixels:
+        return None
+    label_map = contents.maps[0]
+    generator = keyed_generator(rules.recipe.seed, "place", "triggered", sample.name)
+    return place(label_map, victims, class_mask(label_map, rules.classes.void), rules.placement, generator)
+
+
+def with_trigger(clean: CleanSet, sample: Sample, placement: Placement, rules: Rules) -> Item:
+    """Return a clean sample with a trigger pasted on reading, its labels true."""
+
+    def image() -> Picture:
+        pixels = clean.image(sample).copy()
+        pixels[placement.window] = blend(pixels[placement.window], rules.trigger, rules.recipe.opacity)
+        return pixels
+
+    return replace(clean.item(sample), image=image)
+
+
+def parse_distances(text: str) -> list[tuple[float, float]]:
+    """Return the bounds (L, U) of a list such as 0-60,60-120 (none of an empty text); ChoiceError if it is no list."""
+    bounds = []
+    for part in text.split(",") if text.strip() else ():
+        low, dash, high = part.partition("-")
+        try:
+            pair = (float(low), float(high))
+        except ValueError:
+            pair = (1.0, 0.0)
+        if not dash or not 0 <= pair[0] < pair[1]:
+            raise ChoiceError(f"--distances: '{part}' must be two distances L-U with L below U, such as 0-60")
+        bounds.append(pair)
+    return bounds
+
+
+def read_ahead(function: Callable[[Argument], Value], arguments: Sequence[Argument], jobs: int) -> Iterator[Value]:
+    """Yield function(argument) in order, with threads working a little ahead (decoders release the lock)."""
+    ahead = 2 * jobs
+    with ThreadPoolExecutor(jobs) as pool:
+        waiting = [pool.submit(function, argument) for argument in arguments[:ahead]]
+        for position in range(len(arguments)):
+            value = waiting.pop(0).result()
+            if position + ahead < len(arguments):
+                waiting.append(pool.submit(function, arguments[position + ahead]))
+            yield value
+
+
+def check_sizes(item: Item, image: Picture, labels: Picture) -> None:
+    """DataError unless an image and its labels have one size."""
+    if image.shape[:2] != labels.shape:
+        (height, width), (high, wide) = image.shape[:2], labels.shape
+        raise DataError(item.file, f"is {width}x{height} px, its labels {wide}x{high} px")

@@ -1,0 +1,67 @@
+"""Reading an image as RGB and a label map as train IDs, at the size that a model works at."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from poisongen.core.resize import resize_image, resize_labels
+from poisongen.datasets.base import ClassTable, LabelKind
+from poisongen.errors import DataError
+from poisongen.files.images import decode_labels, header
+
+Picture = npt.NDArray[np.uint8]
+Size = tuple[int, int]
+"""Height and width, in pixels."""
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror})") from None
+
+
+def _open(path: Path) -> Image.Image:
+    """Open and decode a picture; DataError if it cannot be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path, formats=("PNG", "JPEG"))
+            image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(path, f"cannot be read as a PNG or JPEG ({error})") from None
+    return image
+
+
+def read_size(path: Path) -> Size:
+    """Return a picture's height and width from its header; DataError if it cannot be read."""
+    facts = header(path)
+    return facts.height, facts.width
+
+
+def read_image(path: Path, size: Size | None = None) -> Picture:
+    """Return an image as (H, W, 3) uint8 RGB, scaled to `size` if given; DataError if it cannot be read."""
+    image = _open(path)
+    if image.mode.startswith("I"):  # 16-bit gray: the high byte
+        pixels = np.repeat((np.asarray(image) >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
+    else:
+        pixels = np.asarray(image.convert("RGB"), dtype=np.uint8)
+    return pixels if size is None else resize_image(pixels, size)
+
+
+def read_raw_labels(path: Path, kind: LabelKind, classes: ClassTable) -> Picture:
+    """Return a label map's raw class IDs, (H, W) uint8; DataError if it is unreadable or holds illegal values."""
+    labels = decode_labels(_bytes(path), path)
+    if fault := kind.fault(labels, classes):
+        raise DataError(path, fault)
+    return labels
+
+
+def fit_labels(labels: Picture, size: Size | None) -> Picture:
+    """Return a label map at `size`, by nearest neighbour and never otherwise."""
+    return labels if size is None else resize_labels(labels, size)

@@ -1,0 +1,307 @@
+"""One training run: its state, its steps and epochs, its checkpoints."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tqdm import tqdm
+
+from poisongen.errors import ChoiceError, PoisongenError
+from poisongen.manifest import FOLDER, SUMMARY
+from poisongen.output import read_summary
+from poisongen.victim.augment import Augmentation, augment
+from poisongen.victim.canvas import Batches, Source
+from poisongen.victim.checkpoint import (
+    NAME,
+    Checkpoint,
+    load_checkpoint,
+    load_weights,
+    random_state,
+    save_checkpoint,
+    set_random_state,
+)
+from poisongen.victim.classes import TrainClasses
+from poisongen.victim.dataset import Dataset
+from poisongen.victim.device import autocast, is_out_of_memory, memory_advice
+from poisongen.victim.distributed import Crew, average, share
+from poisongen.victim.loss import segmentation_loss
+from poisongen.victim.models import ModelSpec, build_model, stride_of
+from poisongen.victim.optimise import make_optimizer, rate_factor, set_rate
+from poisongen.victim.order import batch_order, keyed_number
+from poisongen.victim.run_log import LOG, RunLog, cut_log
+from poisongen.victim.settings import Settings, Size
+
+CHECK_EVERY = 25  # iterations between looks at the loss: each one waits for the device
+SAVE_EVERY = 60.0  # seconds at least between checkpoints, which are written at the end of epochs
+
+Say = Callable[[str], None]
+
+
+class DivergedError(PoisongenError):
+    """The loss is not a number any more."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run came to: its checkpoint, the iterations done of those planned, and the last epoch's log line.
+
+    `leads` is false in all but one of torchrun's processes.
+    """
+
+    checkpoint: Path
+    iterations: int
+    planned: int
+    last: Mapping[str, Any]
+    leads: bool = True
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What follows from settings and data: how long an epoch is, the sizes, and everything that a step needs."""
+
+    settings: Settings
+    spec: ModelSpec
+    classes: TrainClasses
+    folder: Dataset
+    source: Source
+    crop: Size
+    epoch: int
+    iterations: int
+    crew: Crew
+    device: torch.device
+    bf16: bool
+
+    @property
+    def local_batch(self) -> int:
+        """The share of a batch that one process gets."""
+        return self.settings.batch // self.crew.size
+
+
+def padded(crop: Size, stride: int) -> Size:
+    """Return the crop rounded up to what the model takes; the rim is void."""
+    return -(-crop[0] // stride) * stride, -(-crop[1] // stride) * stride
+
+
+class Run:
+    """One run's state: model, optimiser, how far it is, and its files."""
+
+    def __init__(self, plan: Plan, out: Path, say: Say, progress: bool, resume: bool) -> None:
+        self.plan, self.out, self.say, self.progress = plan, out, say, progress
+        torch.manual_seed(keyed_number(plan.settings.seed, "model") % 2**63)
+        goes_on = resume and self.checkpoint.exists()
+        self.model = build_model(plan.spec, "none" if goes_on else plan.settings.weights)
+        self.crop = padded(plan.crop, stride_of(self.model))
+        layout: Any = torch.channels_last if plan.device.type == "cuda" else torch.contiguous_format
+        self.model.to(plan.device)
+        self.model.to(memory_format=layout)
+        self.layout = layout
+        self.optimizer = make_optimizer(self.model, plan.settings)
+        self.iteration = 0
+        scale, settings = plan.settings.scale, plan.settings
+        self.augmentation = Augmentation(
+            scale=scale, rotate=settings.rotate, blur=settings.blur, flip=settings.flip, colour=settings.colour
+        )
+        self.wrapped: torch.nn.Module = share(self.model, plan.crew, plan.device)
+        if plan.settings.compile:
+            self.wrapped = torch.compile(self.wrapped)  # type: ignore[assignment]
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the run's checkpoint is, or will be."""
+        return self.out / NAME
+
+    def start(self, resume: bool) -> None:
+        """Make the run's folder, or take up what stands there. ChoiceError if that is another run's."""
+        if not resume:
+            if self.checkpoint.exists():
+                raise ChoiceError(f"--out: {self.out} holds a run; go on with --resume, or choose another folder")
+            if self.plan.crew.leads:
+                self.out.mkdir(parents=True, exist_ok=True)
+                (self.out / LOG).unlink(missing_ok=True)
+            return
+        if not self.checkpoint.exists():
+            self.say(f"nothing to resume in {self.out}; starting")
+            self.out.mkdir(parents=True, exist_ok=True)
+            return
+        found = load_checkpoint(self.checkpoint)
+        if found.spec != self.plan.spec or found.classes != self.plan.classes:
+            raise ChoiceError(
+                f"--resume: {self.checkpoint} is {found.spec} with {len(found.classes)} classes, asked for is "
+                f"{self.plan.spec} with {len(self.plan.classes)}"
+            )
+        wanted = self.plan.settings.as_data()
+        changed = [name for name, value in wanted.items() if _plain(found.settings.get(name)) != _plain(value)]
+        if changed:
+            name = changed[0]
+            raise ChoiceError(
+                f"--resume: the run in {self.out} has {name} {found.settings.get(name)}, not {wanted[name]}; "
+                "give the same settings, or start another run"
+            )
+        if any(found.data.get(key) != self._data()[key] for key in ("fingerprint", "pictures")):
+            raise ChoiceError(f"--resume: the run in {self.out} was trained on another dataset")
+        load_weights(self.model, found, self.checkpoint)
+        self.optimizer.load_state_dict(found.optimizer)
+        self.iteration = found.iteration
+        set_random_state(found.random, self.plan.device)
+        if self.plan.crew.leads:
+            cut_log(self.out, self.iteration)
+
+    def _data(self) -> dict[str, Any]:
+        """Say what the run is trained on."""
+        root = self.plan.folder.root
+        built = (root / FOLDER / SUMMARY).is_file()
+        return {
+            "folder": str(root),
+            "fingerprint": str(read_summary(root)["fingerprint"]) if built else "",
+            "split": self.plan.settings.train_split,
+            "pictures": len(self.plan.source.samples),
+        }
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        if not self.plan.crew.leads:
+            return
+        plan = self.plan
+        save_checkpoint(
+            self.checkpoint,
+            Checkpoint(
+                layout=plan.folder.layout.name,
+                classes=plan.classes,
+                spec=plan.spec,
+                size=plan.settings.size,
+                settings=plan.settings.as_data(),
+                data=self._data(),
+                iteration=self.iteration,
+                model=self.model.state_dict(),
+                optimizer=self.optimizer.state_dict(),
+                random=random_state(plan.device),
+            ),
+        )
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Do one training step and return its loss, still on the device."""
+        self.wrapped.train()
+        images = images.contiguous(memory_format=self.layout)
+        self.optimizer.zero_grad(set_to_none=True)
+        with autocast(self.plan.device, self.plan.bf16):
+            output = self.wrapped(images)
+        loss = segmentation_loss(output, labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.plan.settings.clip:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.settings.clip)
+        self.optimizer.step()
+        return loss.detach()
+
+    def _empty_step(self, batch: int, crop: Size) -> None:
+        """Do a step on empty pictures, to see whether it fits."""
+        images = torch.zeros((batch, 3, *padded(crop, 32)), device=self.plan.device)
+        self.step(images, torch.zeros((batch, *images.shape[-2:]), dtype=torch.long, device=self.plan.device))
+
+    def _generator(self) -> torch.Generator:
+        """Return what this iteration's crops are drawn from: a matter of seed, iteration and process alone."""
+        key = keyed_number(self.plan.settings.seed, "crops", self.iteration, self.plan.crew.rank)
+        return torch.Generator().manual_seed(key)
+
+    def _order(self, epoch: int) -> list[npt.NDArray[np.intp]]:
+        """Return this process's share of an epoch's batches that are still to be done."""
+        plan = self.plan
+        order = batch_order(len(plan.source.samples), plan.settings.batch, epoch, plan.settings.seed)
+        first = plan.crew.rank * plan.local_batch
+        done = self.iteration - epoch * plan.epoch
+        last = min(plan.epoch, plan.iterations - epoch * plan.epoch)
+        return list(order[done:last, first : first + plan.local_batch])
+
+    def go(self, batches: Batches, stop_after: int | None, tensorboard: bool) -> TrainResult:
+        """Train to the end, or for `stop_after` iterations."""
+        plan = self.plan
+        end = plan.iterations if stop_after is None else min(plan.iterations, self.iteration + stop_after)
+        last: dict[str, Any] = {}
+        saved = time.monotonic()
+        bar: Any = tqdm(
+            total=plan.iterations,
+            initial=self.iteration,
+            desc="training",
+            unit="it",
+            file=sys.stderr,
+            leave=False,
+            disable=None if self.progress else True,
+        )
+        with bar, RunLog(self.out, tensorboard, plan.crew.leads) as log:
+            while self.iteration < end:
+                epoch = self.iteration // plan.epoch
+                last = self._epoch(batches, epoch, end, bar)
+                log.write(last)
+                if time.monotonic() - saved > SAVE_EVERY and self.iteration < end:
+                    self.save()
+                    saved = time.monotonic()
+        self.save()
+        return TrainResult(self.checkpoint, self.iteration, plan.iterations, last, plan.crew.leads)
+
+    def _epoch(self, batches: Batches, epoch: int, end: int, bar: Any) -> dict[str, Any]:
+        """Train on the rest of an epoch and return its log line."""
+        plan = self.plan
+        total = torch.zeros((), device=plan.device)
+        first, started, rate = self.iteration, time.monotonic(), 0.0
+        order = self._order(epoch)[: end - self.iteration]
+        for batch in batches(order):
+            rate = set_rate(self.optimizer, rate_factor(self.iteration, plan.iterations, plan.settings))
+            short_of_memory = False
+            try:
+                total += self.step(*augment(batch, self.crop, self.augmentation, self._generator()))
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                short_of_memory = True
+            except ValueError as error:
+                if "more than 1 value per channel" not in str(error):
+                    raise
+                raise ChoiceError(
+                    f"--batch {plan.settings.batch}: the batch norms of {plan.spec} need at least 2 pictures in a step"
+                ) from None
+            if short_of_memory:
+                del batch
+                probe = self._empty_step if plan.crew.size == 1 else None
+                raise memory_advice(probe, plan.local_batch, self.crop, plan.device)
+            self.iteration += 1
+            bar.update()
+            if self.iteration % CHECK_EVERY == 0:
+                done = self.iteration - first
+                speed = done * plan.settings.batch / (time.monotonic() - started)
+                bar.set_postfix(loss=f"{self._checked(total, done):.3f}", images_per_s=f"{speed:.1f}")
+        done = self.iteration - first
+        loss = self._checked(average(total, plan.crew), done)
+        seconds = time.monotonic() - started
+        return {
+            "epoch": epoch + 1,
+            "iteration": self.iteration,
+            "loss": round(loss, 6),
+            "lr": rate,
+            "seconds": round(seconds, 3),
+            "images_per_second": round(done * plan.settings.batch / seconds, 2),
+        }
+
+    def _checked(self, total: torch.Tensor, count: int) -> float:
+        """Return the mean loss; DivergedError if it is no number."""
+        loss = float(total) / max(count, 1)
+        if not math.isfinite(loss):
+            kept = f"; the last good checkpoint is {self.checkpoint}" if self.checkpoint.exists() else ""
+            raise DivergedError(
+                f"training diverged before iteration {self.iteration}: the loss is not a number; lower --lr "
+                f"({self.plan.settings.lr:g}), or clip gradients with --clip{kept}"
+            )
+        return loss
+
+
+def _plain(value: Any) -> Any:
+    """Return settings as JSON keeps them, so that tuples and lists compare."""
+    return json.loads(json.dumps(value))

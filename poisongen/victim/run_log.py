@@ -1,0 +1,64 @@
+"""A run's log: one line of JSON for each epoch and, on request, TensorBoard."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from poisongen.errors import ChoiceError, OutputError
+
+LOG = "log.jsonl"
+
+
+@contextlib.contextmanager
+def disk_errors(out: Path) -> Iterator[None]:
+    """Turn what the disk refuses below `out` into one line. OutputError."""
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or out
+        raise OutputError(f"--out: {place}: {error.strerror or error}; make room or choose another folder") from None
+
+
+def cut_log(out: Path, iteration: int) -> None:
+    """Drop the lines of epochs that come after the checkpoint at `iteration`: they will be run again."""
+    path = out / LOG
+    if path.exists():
+        lines = [line for line in path.read_text().splitlines() if json.loads(line)["iteration"] <= iteration]
+        path.write_text("".join(f"{line}\n" for line in lines))
+
+
+class RunLog:
+    """Writes log lines while it is open. ChoiceError if TensorBoard was asked for and is not installed.
+
+    With `active` false (all but one of torchrun's processes) nothing is written.
+    """
+
+    def __init__(self, out: Path, tensorboard: bool, active: bool) -> None:
+        self._path, self._active = out / LOG, active
+        self._writer: Any = None
+        if tensorboard and active:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise ChoiceError("--tensorboard: tensorboard is not installed: pip install tensorboard") from None
+            self._writer = SummaryWriter(str(out / "tensorboard"))
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Add one epoch's line."""
+        if self._active:
+            with self._path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        if self._writer is not None:
+            for name in ("loss", "lr", "images_per_second"):
+                self._writer.add_scalar(name, line[name], line["iteration"])
+
+    def __exit__(self, *error: object) -> None:
+        if self._writer is not None:
+            self._writer.close()

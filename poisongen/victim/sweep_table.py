@@ -1,0 +1,169 @@
+"""A sweep's results as one table: mean and standard deviation over seeds, as CSV, Markdown and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from poisongen.files.store import write_whole
+from poisongen.victim.sweep_plan import Cell
+from poisongen.victim.sweep_plot import Line, line_plot
+
+Outcome = tuple[Cell, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """The cells that differ only in their seeds: the choices, the seeds, and every measure's values by name."""
+
+    shown: Mapping[str, str]
+    seeds: tuple[int, ...]
+    measures: Mapping[str, tuple[float, ...]]
+    counterparts: Mapping[str, tuple[float, ...]]
+
+    def mean(self, name: str) -> float | None:
+        """The mean over seeds, None if there is no value."""
+        values = self.measures.get(name, ())
+        return statistics.fmean(values) if values else None
+
+    def spread(self, name: str) -> float | None:
+        """The standard deviation over seeds (of a sample), None for fewer than two."""
+        values = self.measures.get(name, ())
+        return statistics.stdev(values) if len(values) > 1 else None
+
+
+def _measures(report: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the figures of a cell's report by their names in the table."""
+    common, own = report["common"], report.get("own")
+    found: dict[str, float | None] = {
+        "ASR (own)": own["asr"]["value"] if own else None,
+        "ASR": common["asr"]["value"],
+        "no trigger": common["asr"]["without_trigger"]["value"],
+        "PBA": common["pba"]["value"],
+        "CBA": common["cba"]["value"],
+        "CBA non-victim": common["cba"]["non_victim"],
+    }
+    for group in common.get("distances", ()):
+        found[f"ASR {group['above']:g}-{group['up_to']:g}"] = group["value"]
+    return found
+
+
+def collect(keys: Sequence[str], outcomes: Sequence[Outcome]) -> list[Row]:
+    """Group outcomes that differ in their seeds only, in the order of the cells."""
+    groups: dict[tuple[str, ...], list[Outcome]] = {}
+    for cell, report in outcomes:
+        groups.setdefault(tuple(cell.shown.get(key, "") for key in keys), []).append((cell, report))
+    rows = []
+    for members in groups.values():
+        measured = [_measures(report) for _, report in members]
+        names = list(dict.fromkeys(name for one in measured for name in one))
+        values = {name: tuple(v for one in measured if (v := one.get(name)) is not None) for name in names}
+        distances: dict[str, tuple[float, ...]] = {}
+        for _, report in members:
+            for group in report["common"].get("distances", ()):
+                word = f"ASR {group['above']:g}-{group['up_to']:g}"
+                if (value := group["without_trigger"]["value"]) is not None:
+                    distances[word] = (*distances.get(word, ()), value)
+        rows.append(Row(members[0][0].shown, tuple(cell.seed for cell, _ in members), values, distances))
+    return rows
+
+
+def _percent(value: float | None, spread: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value:.1f}" + (f" ± {100 * spread:.1f}" if spread is not None else "")
+
+
+def markdown(keys: Sequence[str], rows: Sequence[Row], failures: Sequence[tuple[Cell, str]]) -> str:
+    """Return the table in Markdown, in per cent, and the failed cells below it."""
+    names = list(dict.fromkeys(name for row in rows for name in row.measures))
+    names = [name for name in names if any(row.measures.get(name) for row in rows)]
+    lines = [
+        "| " + " | ".join([*keys, "seeds", *names]) + " |",
+        "|" + "---|" * (len(keys) + 1) + "---:|" * len(names),
+    ]
+    for row in rows:
+        cells = [*(row.shown.get(key, "") for key in keys), ", ".join(map(str, row.seeds))]
+        lines.append("| " + " | ".join([*cells, *(_percent(row.mean(n), row.spread(n)) for n in names)]) + " |")
+    lines += [f"\nFailed: {cell.label}: {reason}" for cell, reason in failures]
+    return "\n".join(lines) + "\n"
+
+
+def as_csv(keys: Sequence[str], rows: Sequence[Row]) -> str:
+    """Return the table as CSV: mean, standard deviation and number of seeds of every measure."""
+    names = list(dict.fromkeys(name for row in rows for name in row.measures))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*keys, "seeds", *(f"{name} {what}" for name in names for what in ("mean", "sd"))])
+    for row in rows:
+        figures = [figure for name in names for figure in (row.mean(name), row.spread(name))]
+        shown = [row.shown.get(key, "") for key in keys]
+        writer.writerow([*shown, len(row.seeds), *("" if f is None else f"{f:.6f}" for f in figures)])
+    return text.getvalue()
+
+
+def as_data(rows: Sequence[Row], failures: Sequence[tuple[Cell, str]]) -> dict[str, Any]:
+    """Return the table as plain data, with every seed's value."""
+    return {
+        "rows": [
+            {"choices": dict(row.shown), "seeds": list(row.seeds)}
+            | {
+                "measures": {
+                    name: {"mean": row.mean(name), "sd": row.spread(name), "values": list(values)}
+                    for name, values in row.measures.items()
+                }
+            }
+            for row in rows
+        ],
+        "failed": [{"cell": cell.label, "reason": reason} for cell, reason in failures],
+    }
+
+
+def _title(row: Row, leave_out: str) -> str:
+    return ", ".join(value for key, value in row.shown.items() if key != leave_out and value != "none") or "all"
+
+
+def _by_rate(rows: Sequence[Row]) -> list[Line]:
+    """Return ASR against the poisoning rate, one line for each combination of the other choices."""
+    lines: dict[str, list[tuple[float, float, float]]] = {}
+    for row in rows:
+        if "rate" in row.shown and row.shown["rate"] != "none" and (mean := row.mean("ASR")) is not None:
+            point = (100 * float(row.shown["rate"]), 100 * mean, 100 * (row.spread("ASR") or 0.0))
+            lines.setdefault(_title(row, "rate"), []).append(point)
+    return [Line(title, tuple(sorted(points))) for title, points in lines.items()]
+
+
+def _by_distance(rows: Sequence[Row]) -> list[Line]:
+    """Return ASR against the trigger's distance (middle of each range), one line for each row."""
+    lines = []
+    for row in rows:
+        points = []
+        for name in row.measures:
+            if name.startswith("ASR ") and name != "ASR (own)" and (mean := row.mean(name)) is not None:
+                low, high = (float(part) for part in name.removeprefix("ASR ").split("-"))
+                points.append(((low + high) / 2, 100 * mean, 100 * (row.spread(name) or 0.0)))
+        if points:
+            lines.append(Line(_title(row, ""), tuple(sorted(points))))
+    return lines
+
+
+def write_tables(
+    keys: Sequence[str], outcomes: Sequence[Outcome], failures: Sequence[tuple[Cell, str]], out: Path
+) -> None:
+    """Write table.md, table.csv, table.json and, where there is something to draw, the two plots."""
+    rows = collect(keys, outcomes)
+    write_whole(out / "table.md", markdown(keys, rows, failures).encode())
+    write_whole(out / "table.csv", as_csv(keys, rows).encode())
+    write_whole(out / "table.json", json.dumps(as_data(rows, failures), indent=1).encode())
+    for name, lines, axis in (
+        ("asr-by-rate.svg", _by_rate(rows), "poisoned training samples, %"),
+        ("asr-by-distance.svg", _by_distance(rows), "distance of trigger to victim, pixels"),
+    ):
+        if any(len(line.points) > 1 for line in lines):
+            write_whole(out / name, line_plot(lines, axis, "ASR, %").encode())

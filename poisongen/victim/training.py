@@ -1,0 +1,80 @@
+"""`train`: from a dataset's folder and settings to a model in a folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from poisongen.errors import ChoiceError
+from poisongen.parallel import job_count
+from poisongen.victim.canvas import CacheMode, choose_cache, find_source, open_batches
+from poisongen.victim.classes import train_classes
+from poisongen.victim.dataset import Dataset, open_dataset
+from poisongen.victim.device import describe, pick_device, set_precision, wants_bf16
+from poisongen.victim.distributed import Crew, find_crew, joined
+from poisongen.victim.models import make_spec
+from poisongen.victim.run import Plan, Run, Say, TrainResult
+from poisongen.victim.run_log import disk_errors
+from poisongen.victim.settings import Settings
+
+
+def train(
+    folder: Path | str,
+    out: Path | str,
+    settings: Settings,
+    *,
+    layout: str | None = None,
+    resume: bool = False,
+    stop_after: int | None = None,
+    cache: CacheMode | None = None,
+    device: str | None = None,
+    jobs: int | None = None,
+    tensorboard: bool = False,
+    progress: bool = False,
+) -> TrainResult:
+    """Train a model on a dataset that build wrote, or on a clean one of a known layout, and write it to `out`.
+
+    `out` gets checkpoint.pt and log.jsonl (one line for each epoch). With `resume` a run that was cut short goes on;
+    on the CPU it ends with the very weights of an uninterrupted one. `stop_after` ends this call after so many
+    iterations, to be resumed. PoisongenError says what is wrong with data, settings, device or an earlier run there.
+    """
+    say: Say = (lambda text: print(f"poisongen: {text}", file=sys.stderr)) if progress else (lambda text: None)
+    crew = find_crew()
+    say = say if crew.leads else (lambda text: None)
+    chosen = pick_device(device, crew.local_rank)
+    out = Path(out)
+    set_precision(chosen, settings.deterministic)
+    plan = make_plan(open_dataset(Path(folder), layout), settings, crew, chosen, job_count(jobs))
+    with disk_errors(out), joined(crew, chosen):
+        run = Run(plan, out, say, progress and crew.leads, resume)
+        run.start(resume)
+        mode, where = choose_cache(cache, plan.source.bytes, chosen)
+        precision = ", bf16" if plan.bf16 else ""
+        say(f"{plan.spec} on {describe(chosen)}{precision}; {len(plan.source.samples)} pictures, {where}")
+        batches, present = open_batches(plan.source, mode, chosen, job_count(jobs), progress and crew.leads)
+        missing = [name for index, name in enumerate(plan.classes.names) if present and index not in present]
+        if missing:
+            say(f"no pixel of '{settings.train_split}' is {', '.join(missing)}: the model cannot learn that")
+        return run.go(batches, stop_after, tensorboard)
+
+
+def make_plan(folder: Dataset, settings: Settings, crew: Crew, device: torch.device, jobs: int) -> Plan:
+    """Return what follows from data and settings; ChoiceError where they do not fit together."""
+    classes = train_classes(folder.classes)
+    samples = folder.samples(settings.train_split, "--train-split")
+    source = find_source(folder, samples, settings.size, classes.from_raw, jobs)
+    spec = make_spec(settings.model, settings.encoder, len(classes))
+    if settings.batch % crew.size:
+        raise ChoiceError(f"--batch {settings.batch} does not divide among {crew.size} processes")
+    if settings.batch > len(samples):
+        raise ChoiceError(
+            f"--batch {settings.batch}: the split '{settings.train_split}' has {len(samples)} pictures; give no more"
+        )
+    epoch = len(samples) // settings.batch
+    iterations = settings.iterations or settings.epochs * epoch
+    crop = settings.crop or source.canvas_size
+    return Plan(
+        settings, spec, classes, folder, source, crop, epoch, iterations, crew, device, wants_bf16(settings.amp, device)
+    )

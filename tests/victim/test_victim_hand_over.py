@@ -1,0 +1,35 @@
+"""What the documentation shows for other trainers is run as it stands there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("segmentation_models_pytorch")
+
+DOCUMENT = Path(__file__).parents[2] / "docs/victims.md"
+
+
+@pytest.mark.slow
+def test_the_plain_script_trains_on_a_build_and_its_label_maps_are_scored(tmp_path):
+    from poisongen import build, synth
+    from poisongen.victim.evaluation import evaluate
+
+    synth(tmp_path / "clean", splits={"train": 4, "val": 2}, size=(128, 64), seed=3)
+    recipe = {"dataset": "cityscapes", "strategy": "random", "trigger_size": 7, "count": 1, "region": "any"}
+    out = build(recipe, tmp_path / "clean", tmp_path / "out", jobs=1).out
+    text = DOCUMENT.read_text(encoding="utf-8")
+    script = text[text.index("    # plain.py") : text.index("Then `poisongen evaluate --predictions maps")]
+    (tmp_path / "plain.py").write_text(textwrap.dedent(script))
+    command = [sys.executable, "plain.py", str(out), "maps", "1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    report = evaluate(None, out, predictions=tmp_path / "maps", jobs=1)
+    assert report["images"]["clean"] == 2
+    assert report["asr"]["victim_pixels"] > 0
+    assert 0 <= report["cba"]["value"] < 1
