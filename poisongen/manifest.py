@@ -30,7 +30,7 @@ def _plain_relative(path: str) -> str:
     """Accept only a path that stays in its folder: relative, with '/', without '.', '..' and NUL."""
     if not path or path != PurePosixPath(path).as_posix() or path.startswith("/") or "\0" in path:
         raise ValueError("not a plain relative path")
-    if ".." in path.split("/") or path == ".":
+    if ".." in path.replace("\\", "/").split("/") or path == ".":
         raise ValueError("the path leaves its folder")
     return path
 
