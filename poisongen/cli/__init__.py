@@ -19,7 +19,10 @@ COMMANDS = {
     "preview": "Draw one PNG contact sheet of what a recipe would do, without writing a dataset.",
     "synth": "Make a small synthetic street-scene dataset (Cityscapes or VOC layout).",
     "demo": "Run synth, build, audit and the contact sheet in one go: the first thing to try.",
-    "list": "List datasets, classes, strategies, triggers and recipes.",
+    "train": "Train a victim model on a dataset (needs the extra `train`).",
+    "evaluate": "Measure ASR, PBA and CBA of a checkpoint or of predicted label maps.",
+    "sweep": "Run a grid of recipes and models, as one table.",
+    "list": "List datasets, classes, strategies, triggers, recipes and models.",
 }
 
 

@@ -12,6 +12,7 @@ from poisongen.datasets import find_layout, layouts
 from poisongen.recipe import shipped_recipes
 from poisongen.source import find_root
 from poisongen.trigger_files import builtin_triggers
+from poisongen.victim.model_names import model_list
 
 STRATEGIES = {
     "random": "any eligible position (the paper's baseline)",
@@ -40,6 +41,7 @@ WHAT: dict[str, Callable[[str | None, Path | None], dict[str, str]]] = {
     "strategies": lambda dataset, root: STRATEGIES,
     "triggers": lambda dataset, root: dict.fromkeys(builtin_triggers(), ""),
     "recipes": lambda dataset, root: dict.fromkeys(shipped_recipes(), ""),
+    "models": lambda dataset, root: model_list(),
 }
 
 
@@ -49,8 +51,9 @@ WHAT: dict[str, Callable[[str | None, Path | None], dict[str, str]]] = {
 @click.option("--root", type=click.Path(path_type=Path), help="The dataset's folder (for the layout folder).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(what: str | None, dataset: str | None, root: Path | None, as_json: bool) -> None:
-    """List datasets, classes, strategies, triggers or recipes; all of them if none is named."""
-    lists = {name: WHAT[name](dataset, root) for name in ([what] if what else WHAT)}
+    """List datasets, classes, strategies, triggers, recipes or models; all but the models if none is named."""
+    named = [what] if what else [name for name in WHAT if name != "models"]  # models take seconds to load
+    lists = {name: WHAT[name](dataset, root) for name in named}
     if as_json:
         click.echo(json.dumps(lists))
         return
