@@ -274,7 +274,7 @@ def camvid_cells(root: Path, file: Path, out: Path, clock: Clock) -> list[str]:
     if not (encoder / "done").exists():
         choices = {
             "model": "DeepLabV3Plus", "encoder": "tu-regnetx_002", "epochs": 40, "batch": 8, "size": (64, 96),
-            "scale": (0.9, 1.1), "colour": 0.1, "optimizer": "adamw", "lr": 1e-3, "head_factor": 1.0,
+            "scale_range": (0.9, 1.1), "colour": 0.1, "optimizer": "adamw", "lr": 1e-3, "head_factor": 1.0,
         }  # fmt: skip
         train(root, encoder, settings_of(choices), layout="camvid", resume=True, progress=True)
         (encoder / "done").touch()

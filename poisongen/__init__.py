@@ -1,7 +1,8 @@
 """Poisoned datasets for semantic segmentation: the Influencer Backdoor Attack, offline and recorded.
 
 Everything that the command line does is a function here: `build`, `plan_build`, `audit`, `restore`, `preview`,
-`synth`, `demo`, and `make_recipe` for the choices that they take. They are loaded when they are first used.
+`synth`, `demo`, `train`, `evaluate`, `run_sweep`, and `make_recipe` and `make_settings` for the choices that they
+take. They are loaded when they are first used; those that need torch say so if it is missing.
 """
 
 from __future__ import annotations
@@ -18,47 +19,65 @@ if TYPE_CHECKING:
     from poisongen.recipe import Recipe, make_recipe, read_recipe_file
     from poisongen.restorer import RestoreResult, restore
     from poisongen.scenes import synth
+    from poisongen.victim.evaluation import evaluate
+    from poisongen.victim.run import TrainResult
+    from poisongen.victim.settings import make_settings
+    from poisongen.victim.sweep import CellResult, run_sweep
+    from poisongen.victim.training import train
 
 __version__ = "0.1.0"
 
 _HOME = {
     "AuditReport": "auditor",
     "BuildResult": "builder",
+    "CellResult": "victim.sweep",
     "ChoiceError": "errors",
     "DataError": "errors",
     "OutputError": "errors",
     "PoisongenError": "errors",
     "Recipe": "recipe",
     "RestoreResult": "restorer",
+    "TrainResult": "victim.run",
     "audit": "auditor",
     "build": "builder",
     "demo": "demonstration",
+    "evaluate": "victim.evaluation",
     "make_recipe": "recipe",
+    "make_settings": "victim.settings",
     "plan_build": "builder",
     "preview": "previewer",
     "read_recipe_file": "recipe",
     "restore": "restorer",
+    "run_sweep": "victim.sweep",
     "synth": "scenes",
+    "train": "victim.training",
 }
+_NEED_TORCH = ("victim.run", "victim.training")
 
 __all__ = [
     "AuditReport",
     "BuildResult",
+    "CellResult",
     "ChoiceError",
     "DataError",
     "OutputError",
     "PoisongenError",
     "Recipe",
     "RestoreResult",
+    "TrainResult",
     "audit",
     "build",
     "demo",
+    "evaluate",
     "make_recipe",
+    "make_settings",
     "plan_build",
     "preview",
     "read_recipe_file",
     "restore",
+    "run_sweep",
     "synth",
+    "train",
 ]
 
 
@@ -66,6 +85,8 @@ def __getattr__(name: str) -> Any:
     """Load a public name from its module on first use, so that importing the package stays quick."""
     if name not in _HOME:
         raise AttributeError(f"module 'poisongen' has no attribute '{name}'")
+    if _HOME[name] in _NEED_TORCH:
+        importlib.import_module("poisongen.victim.needs_torch").require_torch()
     value = getattr(importlib.import_module(f"poisongen.{_HOME[name]}"), name)
     globals()[name] = value
     return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +59,15 @@ def read_document(path: Path) -> Any:
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         what = "JSON" if is_json else "YAML"
         raise DataError(path, f"not valid {what} ({' '.join(str(error).split())[:200]})") from None
+
+
+def explain(fault: Mapping[str, Any], who: str, keys: Iterable[str]) -> str:
+    """Put one of pydantic's findings into a sentence; `who` knows only `keys`."""
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key; {who} knows {', '.join(keys)}"
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"] == "value_error":
+        return message
+    given = fault["input"]
+    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
+    return message[0].lower() + message[1:] + shown[:80]

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from poisongen.datasets import layouts
-from poisongen.documents import parse_yaml, read_document
+from poisongen.documents import explain, parse_yaml, read_document
 from poisongen.errors import ChoiceError, DataError
 from poisongen.trigger_files import TriggerPicture, load_trigger
 
@@ -179,16 +179,5 @@ def make_recipe(choices: Mapping[str, Any], base: Mapping[str, Any] | None = Non
         fault = error.errors()[0]
         key = str(fault["loc"][0]) if fault["loc"] else ""
         where = f"{source}: {key}" if source and key not in choices else f"--{key.replace('_', '-')}"
-        raise ChoiceError(f"{where if key else source or 'recipe'}: {_explain(fault)}") from None
-
-
-def _explain(fault: Mapping[str, Any]) -> str:
-    """Put one of pydantic's findings into a sentence."""
-    if fault["type"] == "extra_forbidden":
-        return f"unknown key; a recipe knows {', '.join(Recipe.model_fields)}"
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    if fault["type"] == "value_error":
-        return message
-    given = fault["input"]
-    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
-    return message[0].lower() + message[1:] + shown[:80]
+        problem = explain(fault, "a recipe", Recipe.model_fields)
+        raise ChoiceError(f"{where if key else source or 'recipe'}: {problem}") from None

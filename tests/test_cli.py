@@ -164,9 +164,15 @@ def test_python_dash_m_is_the_same_program():
     assert done.stdout.strip() == f"poisongen, version {package.__version__}"
 
 
-def test_the_package_offers_its_functions():
-    for name in package.__all__:
+def test_the_package_offers_its_functions(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
+    for name in set(package.__all__) - {"train", "TrainResult"}:
         assert getattr(package, name) is not None
+    monkeypatch.delitem(vars(package), "train", raising=False)
+    with pytest.raises(
+        package.ChoiceError, match=r"need torch, which is not installed: pip install 'poisongen\[train\]'"
+    ):
+        _ = package.train
     with pytest.raises(AttributeError, match="no attribute 'bild'"):
         _ = package.bild
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from poisongen.victim.needs_torch import require_torch
 from poisongen.victim.sweep import default_out, run_sweep
 
 
@@ -28,7 +27,6 @@ def command(file: Path, out: Path | None, cache: Any, device: str | None, jobs: 
         poisongen sweep benchmarks/camvid.yaml --out runs/camvid
     """
     folder = out or default_out(file)
-    require_torch()
     results = run_sweep(file, folder, device=device, cache=cache, jobs=jobs, progress=True)
     if as_json:
         states = [{"cell": r.cell.label, "state": r.state, "reason": r.reason} for r in results]

@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from poisongen.errors import ChoiceError
 from poisongen.victim.needs_torch import require_torch
-from poisongen.victim.settings import PRESETS, make_settings, parse_size
+from poisongen.victim.settings import PRESETS, make_settings
 
 
 @click.command("train")
@@ -103,24 +102,11 @@ def command(
 
 
 def _choices(dataset_dir: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that were given, in their own types."""
+    """Return the settings that were given; a build's own training split where none was."""
     from poisongen.victim.dataset import read_own_recipe
 
     given = {name: value for name, value in options.items() if value is not None}
-    for name in ("size", "crop"):
-        if name in given:
-            given[name] = parse_size(given[name], f"--{name}")
-    if "scale_range" in given:
-        given["scale"] = _range(given.pop("scale_range"))
     recipe = read_own_recipe(dataset_dir)
     if "train_split" not in given and recipe is not None:
         given["train_split"] = recipe.train_split
     return given
-
-
-def _range(text: str) -> tuple[float, float]:
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        raise ChoiceError(f"--scale-range: '{text}' must be two factors, such as 0.5,2") from None
-    return low, high

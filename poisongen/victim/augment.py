@@ -6,6 +6,7 @@ is drawn on the CPU from a generator of its own, so that every device sees the s
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from poisongen.victim.metrics import VOID
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """ImageNet's, which every pretrained encoder of the library expects."""
+LUMA = (0.299, 0.587, 0.114)
+"""How much of each channel is in a pixel's brightness (ITU-R BT.601)."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,15 @@ def crop_matrices(
     return (to_unit @ to_picture @ turned @ from_unit)[:, :2]
 
 
+@functools.cache
+def _channels(values: tuple[float, float, float], device: torch.device) -> torch.Tensor:
+    """Return one number for each channel, (1, 3, 1, 1): made once, since each copy to a GPU waits for its work."""
+    return torch.tensor(values).view(1, 3, 1, 1).to(device)
+
+
 def normalise(images: torch.Tensor) -> torch.Tensor:
     """Return uint8 or 0..255 float images, (B, 3, H, W), in the encoders' scale, float32."""
-    mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)
-    std = torch.tensor(STD, device=images.device).view(1, 3, 1, 1)
-    return (images.float() / 255 - mean) / std
+    return (images.float() / 255 - _channels(MEAN, images.device)) / _channels(STD, images.device)
 
 
 def augment(
@@ -100,7 +107,7 @@ def augment(
     colours = _uniform(3 * count, 1 - plan.colour, 1 + plan.colour, generator).view(3, count, 1, 1, 1)
     blurred = torch.rand(count, generator=generator) < plan.blur
     grid = nn.affine_grid(matrices.to(device, non_blocking=True), [count, 3, *crop], align_corners=False)
-    mean = 255 * torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
+    mean = 255 * _channels(MEAN, device)
     # Sampling fills up with 0: the mean for images, and for labels (shifted by one) what becomes void.
     pixels = nn.grid_sample(batch.images.float() - mean, grid, "bilinear", "zeros", align_corners=False) + mean
     shifted = (batch.labels.float() + 1).unsqueeze(1)
@@ -118,7 +125,7 @@ def _recolour(
     pixels: torch.Tensor, brightness: torch.Tensor, contrast: torch.Tensor, saturation: torch.Tensor
 ) -> torch.Tensor:
     """Change 0..255 colours; each factor is (B, 1, 1, 1)."""
-    weights = torch.tensor([0.299, 0.587, 0.114], device=pixels.device).view(1, 3, 1, 1)
+    weights = _channels(LUMA, pixels.device)
     pixels = pixels * brightness
     gray = (pixels * weights).sum(dim=1, keepdim=True)
     pixels = (pixels - gray.mean(dim=(2, 3), keepdim=True)) * contrast + gray.mean(dim=(2, 3), keepdim=True)

@@ -269,7 +269,7 @@ def evaluate(
 
     require_torch()
     from poisongen.victim.checkpoint import NAME, load_checkpoint
-    from poisongen.victim.device import pick_device, wants_bf16
+    from poisongen.victim.device import memory_errors, pick_device, wants_bf16
     from poisongen.victim.predictor import make_predictor
 
     path = Path(str(checkpoint))
@@ -283,9 +283,9 @@ def evaluate(
         )
     chosen = pick_device(device)
     bf16 = wants_bf16(amp, chosen)
-    predictor = make_predictor(
-        found, path, chosen, bf16, batch or (8 if chosen.type == "cuda" else 4), workers, progress
-    )
+    size = batch or (8 if chosen.type == "cuda" else 4)
+    with memory_errors(chosen):
+        predictor = make_predictor(found, path, chosen, bf16, size, workers, progress)
     report = score(target, predictor.score, bounds, workers)
     return report | {
         "model": {

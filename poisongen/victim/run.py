@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
-from poisongen.errors import ChoiceError, PoisongenError
+from poisongen.errors import ChoiceError, DataError, PoisongenError
 from poisongen.manifest import FOLDER, SUMMARY
 from poisongen.output import read_summary
 from poisongen.victim.augment import Augmentation, augment
@@ -107,9 +107,13 @@ class Run:
         self.layout = layout
         self.optimizer = make_optimizer(self.model, plan.settings)
         self.iteration = 0
-        scale, settings = plan.settings.scale, plan.settings
+        settings = plan.settings
         self.augmentation = Augmentation(
-            scale=scale, rotate=settings.rotate, blur=settings.blur, flip=settings.flip, colour=settings.colour
+            scale=settings.scale_range,
+            rotate=settings.rotate,
+            blur=settings.blur,
+            flip=settings.flip,
+            colour=settings.colour,
         )
         self.wrapped: torch.nn.Module = share(self.model, plan.crew, plan.device)
         if plan.settings.compile:
@@ -150,9 +154,12 @@ class Run:
         if any(found.data.get(key) != self._data()[key] for key in ("fingerprint", "pictures")):
             raise ChoiceError(f"--resume: the run in {self.out} was trained on another dataset")
         load_weights(self.model, found, self.checkpoint)
-        self.optimizer.load_state_dict(found.optimizer)
+        try:
+            self.optimizer.load_state_dict(found.optimizer)
+            set_random_state(found.random, self.plan.device)
+        except (ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise DataError(self.checkpoint, f"its optimiser's or random state is not this run's ({error})") from None
         self.iteration = found.iteration
-        set_random_state(found.random, self.plan.device)
         if self.plan.crew.leads:
             cut_log(self.out, self.iteration)
 

@@ -1,75 +1,109 @@
-"""Everything that determines a training run, and the paper's settings as presets."""
+"""Everything that determines a training run, checked once, and the paper's settings as presets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from poisongen.documents import explain
 from poisongen.errors import ChoiceError
 
+Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+AtLeast0 = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Portion = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _size(value: Any) -> Any:
+    """Return (height, width) from HEIGHTxWIDTH, or from one number for a square."""
+    if isinstance(value, str | int):
+        parts = str(value).lower().split("x")
+        if len(parts) > 2 or not all(part.strip().isdecimal() for part in parts):
+            raise ValueError(f"'{value}' must have the form HEIGHTxWIDTH, such as 512x1024")
+        return int(parts[0]), int(parts[-1])
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _range(value: Any) -> Any:
+    """Return two factors from A,B."""
+    if isinstance(value, str):
+        try:
+            return tuple(float(part) for part in value.split(","))
+        except ValueError:
+            raise ValueError(f"'{value}' must be two factors, such as 0.5,2") from None
+    return tuple(value) if isinstance(value, list) else value
+
+
 Size = tuple[int, int]
+"""Height and width, in pixels."""
+_GivenSize = Annotated[tuple[Count, Count], BeforeValidator(_size)]
+_GivenRange = Annotated[tuple[Above0, Above0], BeforeValidator(_range)]
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(BaseModel):
     """A training run. Sizes are (height, width); None means: whole pictures, or the model's usual choice.
 
     `size` is what every picture is scaled to before anything else (and again when the model is evaluated); `crop`
     what the model sees of it in training. `lr` applies to the encoder, `lr * head_factor` to the rest. The rate
     falls as (1 - iteration / iterations) ** power after `warmup` iterations of rising. `clip` is the largest norm of
-    the gradient, 0 for none.
+    the gradient, 0 for none. Made by `make_settings`, which turns what is wrong into ChoiceError.
     """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     model: str = "deeplabv3"
     encoder: str | None = None
     weights: str = "none"
     train_split: str = "train"
-    epochs: int = 100
-    iterations: int | None = None
-    batch: int = 8
-    size: Size | None = None
-    crop: Size | None = None
+    epochs: Count = 100
+    iterations: Count | None = None
+    batch: Count = 8
+    size: _GivenSize | None = None
+    crop: _GivenSize | None = None
     optimizer: Literal["sgd", "adamw"] | None = None
-    lr: float | None = None
-    head_factor: float = 10.0
-    momentum: float = 0.9
-    weight_decay: float | None = None
-    power: float | None = None
-    warmup: int = 0
-    clip: float = 10.0
-    scale: tuple[float, float] = (0.5, 2.0)
-    rotate: float = 0.0
-    blur: float = 0.0
-    flip: float = 0.5
-    colour: float = 0.0
+    lr: Above0 | None = None
+    head_factor: Above0 = 10.0
+    momentum: Portion = 0.9
+    weight_decay: AtLeast0 | None = None
+    power: AtLeast0 | None = None
+    warmup: Annotated[int, Field(ge=0)] = 0
+    clip: AtLeast0 = 10.0
+    scale_range: _GivenRange = (0.5, 2.0)
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
+    blur: Portion = 0.0
+    flip: Portion = 0.5
+    colour: Portion = 0.0
     amp: Literal["auto", "bf16", "off"] = "auto"
     compile: bool = False
     deterministic: bool = False
     seed: int = 0
 
+    @model_validator(mode="after")
+    def _rising(self) -> Settings:
+        if self.scale_range[0] > self.scale_range[1]:
+            raise ValueError("--scale-range must have the smaller factor first")
+        return self
+
     def as_data(self) -> dict[str, Any]:
         """Return the settings as plain data."""
-        return asdict(self)
+        return self.model_dump()
 
     def settled(self) -> Settings:
-        """Return the settings with the choices that hang on the model made; ChoiceError if they are not possible.
+        """Return the settings with the choices that hang on the model made.
 
         SGD with the paper's rates; AdamW as in the SegFormer paper (lr 6e-5, heads ten times that, decay 0.01).
         """
         optimizer = self.optimizer or ("adamw" if self.model.casefold().startswith("segformer") else "sgd")
         usual_lr, usual_decay, usual_power = {"sgd": (0.01, 1e-4, 0.9), "adamw": (6e-5, 0.01, 1.0)}[optimizer]
-        for name in ("epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise ChoiceError(f"--{name} must be at least 1, not {getattr(self, name)}")
-        if not 0 < self.scale[0] <= self.scale[1]:
-            raise ChoiceError(f"--scale-range must be two factors above 0, the smaller first, not {self.scale}")
-        return replace(
-            self,
-            optimizer=optimizer,
-            lr=usual_lr if self.lr is None else self.lr,
-            weight_decay=usual_decay if self.weight_decay is None else self.weight_decay,
-            power=usual_power if self.power is None else self.power,
+        return self.model_copy(
+            update={
+                "optimizer": optimizer,
+                "lr": usual_lr if self.lr is None else self.lr,
+                "weight_decay": usual_decay if self.weight_decay is None else self.weight_decay,
+                "power": usual_power if self.power is None else self.power,
+            }
         )
 
 
@@ -83,7 +117,7 @@ _OFFICIAL: dict[str, Any] = {
     "power": 0.9,
     "optimizer": "sgd",
     "clip": 0.0,
-    "scale": (0.5, 2.0),
+    "scale_range": (0.5, 2.0),
     "rotate": 10.0,
     "blur": 0.5,
     "flip": 0.5,
@@ -99,7 +133,7 @@ _SEGFORMER: dict[str, Any] = {
     "warmup": 1500,
     "clip": 0.0,
     "weights": "imagenet",
-    "scale": (0.5, 2.0),
+    "scale_range": (0.5, 2.0),
     "flip": 0.5,
     "colour": 0.4,
 }
@@ -114,18 +148,15 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 
 def make_settings(choices: Mapping[str, Any], preset: str | None = None) -> Settings:
-    """Return the settings of a preset (or the defaults) with `choices` over them; ChoiceError for unknown names."""
+    """Return the settings of a preset (or the defaults) with `choices` over them.
+
+    Sizes may be text (HEIGHTxWIDTH), and so may `scale_range` (A,B). ChoiceError for names and values that are none.
+    """
     if preset is not None and preset not in PRESETS:
         raise ChoiceError(f"--preset: no preset '{preset}'; there are {', '.join(PRESETS)}")
-    known = {field.name for field in fields(Settings)}
-    if unknown := sorted(set(choices) - known):
-        raise ChoiceError(f"train: unknown setting '{unknown[0]}'; there are {', '.join(sorted(known))}")
-    return Settings(**{**(PRESETS[preset] if preset else {}), **choices}).settled()
-
-
-def parse_size(text: str, option: str) -> Size:
-    """Return (height, width) from HEIGHTxWIDTH, or one number for a square; ChoiceError if it is neither."""
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise ChoiceError(f"{option}: '{text}' must have the form HEIGHTxWIDTH, such as 512x1024")
-    return int(parts[0]), int(parts[-1])
+    try:
+        return Settings.model_validate({**(PRESETS[preset] if preset else {}), **choices}).settled()
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = f"--{str(fault['loc'][0]).replace('_', '-')}: " if fault["loc"] else ""
+        raise ChoiceError(f"{where}{explain(fault, 'a training run', Settings.model_fields)}") from None

@@ -17,6 +17,7 @@ from poisongen.documents import parse_json
 from poisongen.errors import ChoiceError, PoisongenError
 from poisongen.files.store import write_whole
 from poisongen.source import find_root
+from poisongen.victim.needs_torch import require_torch
 from poisongen.victim.run_log import disk_errors
 from poisongen.victim.sweep_plan import Cell, Sweep, cell_settings, read_sweep
 from poisongen.victim.sweep_table import write_tables
@@ -51,6 +52,7 @@ def run_sweep(
     failed one does not stop the rest. Several processes may work on one sweep: each takes what no other has.
     """
     sweep, out = read_sweep(Path(file)), Path(out)
+    require_torch()
     say = _say(progress)
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)

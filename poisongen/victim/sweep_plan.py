@@ -6,18 +6,17 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from poisongen.documents import read_document
 from poisongen.errors import ChoiceError
 from poisongen.recipe import Recipe
-from poisongen.victim.settings import PRESETS, Settings
+from poisongen.victim.settings import Settings, make_settings
 
 RECIPE_KEYS = frozenset(Recipe.model_fields) - {"version", "dataset", "seed"}
-SETTING_KEYS = frozenset(field.name for field in fields(Settings)) - {"seed", "scale"} | {"preset", "scale_range"}
-_PAIRS = ("size", "crop", "scale_range")
+SETTING_KEYS = frozenset(Settings.model_fields) - {"seed"} | {"preset"}
 _FILE_KEYS = frozenset({"dataset", "root", "build", "train", "evaluate", "clean", "grid"})
 
 
@@ -72,6 +71,8 @@ def read_sweep(path: Path) -> Sweep:
     cells = _cells(axes, build, training, document["dataset"])
     if document.get("clean", False):
         cells = _clean_cells(cells) + cells
+    for cell in cells:
+        cell_settings(cell)  # what cannot be is said before the first cell is built
     cells.sort(key=lambda cell: cell.seed)  # so that a sweep that is cut short has whole rows of the first seeds
     root = document.get("root")
     test_on = testing.get("test_on")
@@ -145,20 +146,8 @@ def _clean_cells(cells: Sequence[Cell]) -> list[Cell]:
     return list(found.values())
 
 
-def cell_settings(cell: Cell, test_free: Mapping[str, Any] | None = None) -> Settings:
+def cell_settings(cell: Cell) -> Settings:
     """Return a cell's training settings; ChoiceError where they are not possible."""
-    from poisongen.victim.settings import make_settings, parse_size
-
-    choices = {**cell.training, **(test_free or {})}
+    choices = dict(cell.training)
     preset = choices.pop("preset", None)
-    if preset is not None and preset not in PRESETS:
-        raise ChoiceError(f"train: no preset '{preset}'; there are {', '.join(PRESETS)}")
-    for key in ("size", "crop"):
-        if isinstance(choices.get(key), str | int):
-            choices[key] = parse_size(str(choices[key]), key)
-    for key in _PAIRS:
-        if isinstance(choices.get(key), list):
-            choices[key] = tuple(choices[key])
-    if "scale_range" in choices:
-        choices["scale"] = choices.pop("scale_range")
     return make_settings({**choices, "seed": cell.seed}, preset)

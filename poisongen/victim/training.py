@@ -12,7 +12,7 @@ from poisongen.parallel import job_count
 from poisongen.victim.canvas import CacheMode, choose_cache, find_source, open_batches
 from poisongen.victim.classes import train_classes
 from poisongen.victim.dataset import Dataset, open_dataset
-from poisongen.victim.device import describe, pick_device, set_precision, wants_bf16
+from poisongen.victim.device import describe, memory_errors, pick_device, set_precision, wants_bf16
 from poisongen.victim.distributed import Crew, find_crew, joined
 from poisongen.victim.models import make_spec
 from poisongen.victim.run import Plan, Run, Say, TrainResult
@@ -47,7 +47,7 @@ def train(
     out = Path(out)
     set_precision(chosen, settings.deterministic)
     plan = make_plan(open_dataset(Path(folder), layout), settings, crew, chosen, job_count(jobs))
-    with disk_errors(out), joined(crew, chosen):
+    with disk_errors(out), memory_errors(chosen), joined(crew, chosen):
         run = Run(plan, out, say, progress and crew.leads, resume)
         run.start(resume)
         mode, where = choose_cache(cache, plan.source.bytes, chosen)

@@ -1,10 +1,9 @@
-"""What the documentation shows for other trainers is run as it stands there."""
+"""What the README shows for other trainers is run as it stands there."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("segmentation_models_pytorch")
 
-DOCUMENT = Path(__file__).parents[2] / "docs/victims.md"
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.mark.slow
@@ -23,9 +22,8 @@ def test_the_plain_script_trains_on_a_build_and_its_label_maps_are_scored(tmp_pa
     synth(tmp_path / "clean", splits={"train": 4, "val": 2}, size=(128, 64), seed=3)
     recipe = {"dataset": "cityscapes", "strategy": "random", "trigger_size": 7, "count": 1, "region": "any"}
     out = build(recipe, tmp_path / "clean", tmp_path / "out", jobs=1).out
-    text = DOCUMENT.read_text(encoding="utf-8")
-    script = text[text.index("    # plain.py") : text.index("Then `poisongen evaluate --predictions maps")]
-    (tmp_path / "plain.py").write_text(textwrap.dedent(script))
+    script = README.read_text(encoding="utf-8").partition("```python\n# plain.py")[2].partition("```")[0]
+    (tmp_path / "plain.py").write_text("#" + script)
     command = [sys.executable, "plain.py", str(out), "maps", "1"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -43,7 +43,7 @@ def test_the_cells_of_a_grid(tmp_path):
     assert len({cell.label for cell in sweep.cells}) == len(sweep.cells)
     assert [cell.seed for cell in sweep.cells] == sorted(cell.seed for cell in sweep.cells)
     assert cell_settings(near[-1]).seed == 4
-    assert cell_settings(near[-1]).scale == (1, 1)
+    assert cell_settings(near[-1]).scale_range == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,8 @@ def test_the_cells_of_a_grid(tmp_path):
         ("dataset: folder", "data: folder", "unknown key 'data'"),
         ("victim: car", "victom: car", "build: unknown key 'victom'"),
         ("epochs: 1", "epoch: 1", "train: unknown key 'epoch'"),
+        ("epochs: 1", "epochs: many", "--epochs: input should be a valid integer, not 'many'"),
+        ("epochs: 1", "preset: paper", "no preset 'paper'"),
         ("distances: 4-9", "distance: 4-9", "evaluate: unknown key 'distance'"),
         ("strategy: [random", "strategies: [random", "grid: unknown key 'strategies'"),
         ("seed: [0]", "seed: 0", "grid: 'seed' must be a list"),

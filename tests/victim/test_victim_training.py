@@ -27,7 +27,7 @@ from poisongen.victim.evaluation import evaluate  # noqa: E402
 from poisongen.victim.loss import segmentation_loss  # noqa: E402
 from poisongen.victim.optimise import make_optimizer, rate_factor  # noqa: E402
 from poisongen.victim.run import DivergedError  # noqa: E402
-from poisongen.victim.settings import PRESETS, Settings, make_settings, parse_size  # noqa: E402
+from poisongen.victim.settings import PRESETS, Settings, make_settings  # noqa: E402
 from poisongen.victim.training import train  # noqa: E402
 
 SMALL = {
@@ -36,7 +36,7 @@ SMALL = {
     "optimizer": "adamw",
     "lr": 3e-3,
     "head_factor": 1.0,
-    "scale": (1.0, 1.0),
+    "scale_range": (1.0, 1.0),
     "batch": 8,
 }
 
@@ -164,6 +164,9 @@ def test_checkpoints_of_others_are_data_and_damaged_ones_are_told(few, tmp_path)
     for name in ("wrong.pt", "more.pt"):
         with pytest.raises(DataError, match="its weights do not fit"):
             make_predictor(load_checkpoint(tmp_path / name), tmp_path / name, torch.device("cpu"), False, 1, 1, False)
+    save_checkpoint(path, replace(found, optimizer={"state": {}, "param_groups": []}))
+    with pytest.raises(DataError, match="its optimiser's or random state is not this run's"):
+        train(few, tmp_path / "run", small(), layout="folder", resume=True)
 
 
 def test_void_alone_is_no_loss():
@@ -202,18 +205,26 @@ def test_heads_learn_ten_times_faster():
 
 def test_settings_that_are_not_possible():
     for choices, what in (
-        ({"epochs": 0}, "--epochs must"),
-        ({"scale": (2.0, 1.0)}, "--scale-range"),
-        ({"lrr": 1}, "unknown setting 'lrr'"),
+        ({"epochs": 0}, "--epochs: input should be greater than or equal to 1, not 0"),
+        ({"batch": True}, "--batch: input should be a valid integer"),
+        ({"lr": float("nan")}, "--lr: input should be"),
+        ({"flip": 1.5}, "--flip: input should be less than or equal to 1, not 1.5"),
+        ({"scale_range": (2.0, 1.0)}, "--scale-range must have the smaller factor first"),
+        ({"scale_range": "1"}, "--scale-range: "),
+        ({"scale_range": "1,b"}, "--scale-range: '1,b' must be two factors, such as 0.5,2"),
+        ({"size": "12x"}, "--size: '12x' must have the form HEIGHTxWIDTH"),
+        ({"crop": "0x5"}, "--crop: input should be greater than or equal to 1, not 0"),
+        ({"crop": [1, 2, 3]}, "--crop: "),
+        ({"lrr": 1}, "--lrr: unknown key; a training run knows model, encoder"),
     ):
         with pytest.raises(ChoiceError, match=what):
             make_settings(choices)
     with pytest.raises(ChoiceError, match="no preset 'paper'"):
         make_settings({}, "paper")
     assert Settings(model="SegFormer").settled().optimizer == "adamw"
-    assert (parse_size("96x128", "--size"), parse_size("473", "--crop")) == ((96, 128), (473, 473))
-    with pytest.raises(ChoiceError, match="--size: '12x' must have the form"):
-        parse_size("12x", "--size")
+    made = make_settings({"size": "96x128", "crop": 473, "scale_range": "0.5,2"})
+    assert (made.size, made.crop, made.scale_range) == ((96, 128), (473, 473), (0.5, 2.0))
+    assert make_settings({"size": [96, 128], "scale_range": [1, 1]}).size == (96, 128)
 
 
 def test_devices_that_are_not_there():
@@ -265,6 +276,17 @@ def test_a_run_that_is_short_of_memory_says_what_fits(few, tmp_path, monkeypatch
 
     monkeypatch.setattr(Run, "step", step)
     with pytest.raises(OutOfMemoryError, match="with batch 4 and crop 32x32; --batch 2 --crop 32x32 fits"):
+        train(few, tmp_path / "run", small(), layout="folder")
+
+
+def test_memory_that_is_short_before_the_first_step(few, tmp_path, monkeypatch):
+    from poisongen.victim import training
+
+    def full(*arguments, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(training, "open_batches", full)
+    with pytest.raises(OutOfMemoryError, match=r"does not hold model and data; .* --cache none"):
         train(few, tmp_path / "run", small(), layout="folder")
 
 
