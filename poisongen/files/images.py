@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from poisongen.core.resize import resize_image, resize_labels
 from poisongen.errors import DataError
-from poisongen.files import jpeg, png
+from poisongen.files import jpeg, jpeg_reencode, png
 
 Array = npt.NDArray[Any]
 Box = tuple[int, int, int, int]
@@ -211,5 +211,5 @@ def replace_box(
 def encode_whole(data: bytes, pixels: Array, name: object) -> bytes:
     """Return a file of the format and kind of `data` with all pixels new, of any size."""
     if _format(data, name) == "jpeg":
-        return jpeg.reencode(data, pixels, name)
+        return jpeg_reencode.reencode(data, pixels, name)
     return png.encode(pixels, png.parse(data, name))

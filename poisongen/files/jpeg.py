@@ -25,7 +25,7 @@ Box = tuple[int, int, int, int]
 
 SOI, EOI, SOS, COM = 0xD8, 0xD9, 0xDA, 0xFE
 _HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive; others have another entropy coding
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 BLOCK = 8
 _COLOUR_SPACES = {"JCS_GRAYSCALE": 1, "JCS_YCbCr": 3, "JCS_RGB": 3}
@@ -78,7 +78,7 @@ def segments(data: bytes, name: object) -> tuple[list[_Segment], int]:
 def frame(data: bytes, name: object) -> Frame:
     """Read the frame header from (at least) a JPEG's bytes before its first scan. DataError."""
     for segment in segments(data, name)[0]:
-        if segment.marker in _FRAMES:
+        if segment.marker in FRAMES:
             payload = data[segment.start + 4 : segment.end]
             if len(payload) < 6:
                 break
@@ -275,7 +275,7 @@ def paste(data: bytes, box: Box, before: Array, patch: Array, name: object) -> b
                 (facts.height, facts.width),
             )
         written = _write_coefficients(source, wanted, folder, name)
-        result = _with_segments_of(data, written, name)
+        result = with_segments_of(data, written, name)
         again = _read_coefficients(result, folder, name)
     again_frame = frame(result, name)
     same = (
@@ -308,63 +308,9 @@ def _is_annotation(marker: int) -> bool:
     return 0xE0 <= marker <= 0xEF or marker == COM
 
 
-def _with_segments_of(source: bytes, written: bytes, name: object) -> bytes:
+def with_segments_of(source: bytes, written: bytes, name: object) -> bytes:
     """Return the written JPEG with the source's application and comment segments in place of its own."""
     annotations = [source[s.start : s.end] for s in segments(source, name)[0] if _is_annotation(s.marker)]
     others, scan = segments(written, name)
     tables = [written[s.start : s.end] for s in others if not _is_annotation(s.marker)]
     return b"".join([b"\xff\xd8", *annotations, *tables, written[scan:]])
-
-
-def reencode(data: bytes, pixels: Array, name: object) -> bytes:
-    """Return a new JPEG of `pixels` (any size) with the source's quantisation tables, subsampling and annotations."""
-    try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-            warnings.simplefilter("ignore")
-            facts = frame(data, name)
-            tables = _tables_of_components(data, getattr(image, "quantization", {}), name)
-            subsampling = _subsampling(data, name) if facts.components == 3 else -1
-            stream = io.BytesIO()
-            options: dict[str, Any] = {"subsampling": subsampling, "progressive": facts.marker == 0xC2}
-            if facts.components == 3 and _holds_rgb(data, name):
-                options["keep_rgb"] = True  # the source's own annotations say so, and they are kept
-            Image.fromarray(pixels).save(stream, "JPEG", qtables=tables, **options)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(name, f"cannot be encoded again ({error})") from None
-    return _with_segments_of(data, stream.getvalue(), name)
-
-
-def _tables_of_components(data: bytes, tables: Any, name: object) -> list[Any]:
-    """Return the quantisation table of each component, in order: Pillow numbers them 0, 1, 2 when it writes.
-
-    `tables` has the tables by the file's own numbers, of which a file may use any and leave out some.
-    """
-    head = next(segment for segment in segments(data, name)[0] if segment.marker in _FRAMES)
-    numbers = [data[head.start + 12 + 3 * index] for index in range(frame(data, name).components)]
-    if not numbers or not set(numbers) <= set(tables):
-        raise DataError(name, "cannot be encoded again (it lacks a quantisation table that it uses)")
-    found = [tables[number] for number in numbers]
-    while len(found) > 1 and found[-1] == found[-2]:
-        found.pop()  # Pillow gives the last table to all further components
-    return found
-
-
-def _holds_rgb(data: bytes, name: object) -> bool:
-    """Tell whether the three components are RGB: Adobe's marker says so, or there is none and they are so named."""
-    names = b""
-    for segment in segments(data, name)[0]:
-        payload = data[segment.start + 4 : segment.end]
-        if segment.marker == 0xEE and payload[:5] == b"Adobe" and len(payload) >= 12:
-            return payload[11] == 0
-        if segment.marker == 0xE0 and payload[:4] == b"JFIF":
-            return False
-        if segment.marker in _FRAMES:
-            names = payload[6::3][:3]
-    return names == b"RGB"
-
-
-def _subsampling(data: bytes, name: object) -> int:
-    """Return Pillow's number for the source's subsampling; the nearest it can write is 4:2:0 for all others."""
-    head = next(segment for segment in segments(data, name)[0] if segment.marker in _FRAMES)
-    factors = [data[head.start + 11 + 3 * index] for index in range(3)]
-    return {(0x11, 0x11, 0x11): 0, (0x21, 0x11, 0x11): 1}.get((factors[0], factors[1], factors[2]), 2)

@@ -24,7 +24,8 @@ from poisongen.datasets.base import ClassTable, Sample
 from poisongen.errors import ChoiceError, DataError
 from poisongen.victim.dataset import Dataset as Folder
 from poisongen.victim.metrics import VOID
-from poisongen.victim.reading import Picture, Size, fit_labels, read_image, read_raw_labels, read_size
+from poisongen.victim.reading import Picture, fit_labels, read_image, read_raw_labels, read_size
+from poisongen.victim.settings import Size
 
 CacheMode = Literal["gpu", "ram", "none"]
 

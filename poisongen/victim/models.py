@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -89,8 +91,7 @@ def build_model(spec: ModelSpec, weights: str = "none") -> nn.Module:
     ChoiceError if the library cannot put this encoder into this architecture, or the weights are not to be had.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of deprecated encoder names, which are the user's choice
+        with _quiet():
             model = _assemble(spec, "imagenet" if weights == "imagenet" else None)
     except (OSError, ConnectionError, RuntimeError) as error:
         if weights != "imagenet":
@@ -104,6 +105,20 @@ def build_model(spec: ModelSpec, weights: str = "none") -> nn.Module:
     if weights not in ("imagenet", "none"):
         load_encoder_file(model.get_submodule("encoder"), Path(weights))
     return model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library from talking: of deprecated encoder names, and of every try to reach the hub."""
+    hub = logging.getLogger("huggingface_hub")
+    level = hub.level
+    hub.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        hub.setLevel(level)
 
 
 def _first(error: Exception) -> str:

@@ -13,10 +13,9 @@ from poisongen.core.resize import resize_image, resize_labels
 from poisongen.datasets.base import ClassTable, LabelKind
 from poisongen.errors import DataError
 from poisongen.files.images import decode_labels, header
+from poisongen.victim.settings import Size
 
 Picture = npt.NDArray[np.uint8]
-Size = tuple[int, int]
-"""Height and width, in pixels."""
 
 
 def _bytes(path: Path) -> bytes:

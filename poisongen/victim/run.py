@@ -20,7 +20,7 @@ from poisongen.errors import ChoiceError, DataError, PoisongenError
 from poisongen.manifest import FOLDER, SUMMARY
 from poisongen.output import read_summary
 from poisongen.victim.augment import Augmentation, augment
-from poisongen.victim.canvas import Batches, Source
+from poisongen.victim.canvas import Batches
 from poisongen.victim.checkpoint import (
     NAME,
     Checkpoint,
@@ -30,16 +30,15 @@ from poisongen.victim.checkpoint import (
     save_checkpoint,
     set_random_state,
 )
-from poisongen.victim.classes import TrainClasses
-from poisongen.victim.dataset import Dataset
 from poisongen.victim.device import autocast, is_out_of_memory, memory_advice
-from poisongen.victim.distributed import Crew, average, share
+from poisongen.victim.distributed import average, share
 from poisongen.victim.loss import segmentation_loss
-from poisongen.victim.models import ModelSpec, build_model, stride_of
+from poisongen.victim.models import build_model, stride_of
 from poisongen.victim.optimise import make_optimizer, rate_factor, set_rate
 from poisongen.victim.order import batch_order, keyed_number
+from poisongen.victim.plan import Plan, padded
 from poisongen.victim.run_log import LOG, RunLog, cut_log
-from poisongen.victim.settings import Settings, Size
+from poisongen.victim.settings import Size
 
 CHECK_EVERY = 25  # iterations between looks at the loss: each one waits for the device
 SAVE_EVERY = 60.0  # seconds at least between checkpoints, which are written at the end of epochs
@@ -63,33 +62,6 @@ class TrainResult:
     planned: int
     last: Mapping[str, Any]
     leads: bool = True
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What follows from settings and data: how long an epoch is, the sizes, and everything that a step needs."""
-
-    settings: Settings
-    spec: ModelSpec
-    classes: TrainClasses
-    folder: Dataset
-    source: Source
-    crop: Size
-    epoch: int
-    iterations: int
-    crew: Crew
-    device: torch.device
-    bf16: bool
-
-    @property
-    def local_batch(self) -> int:
-        """The share of a batch that one process gets."""
-        return self.settings.batch // self.crew.size
-
-
-def padded(crop: Size, stride: int) -> Size:
-    """Return the crop rounded up to what the model takes; the rim is void."""
-    return -(-crop[0] // stride) * stride, -(-crop[1] // stride) * stride
 
 
 class Run:

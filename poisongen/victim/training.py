@@ -5,17 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import torch
-
-from poisongen.errors import ChoiceError
 from poisongen.parallel import job_count
-from poisongen.victim.canvas import CacheMode, choose_cache, find_source, open_batches
-from poisongen.victim.classes import train_classes
-from poisongen.victim.dataset import Dataset, open_dataset
-from poisongen.victim.device import describe, memory_errors, pick_device, set_precision, wants_bf16
-from poisongen.victim.distributed import Crew, find_crew, joined
-from poisongen.victim.models import make_spec
-from poisongen.victim.run import Plan, Run, Say, TrainResult
+from poisongen.victim.canvas import CacheMode, choose_cache, open_batches
+from poisongen.victim.dataset import open_dataset
+from poisongen.victim.device import describe, memory_errors, pick_device, set_precision
+from poisongen.victim.distributed import find_crew, joined
+from poisongen.victim.plan import make_plan
+from poisongen.victim.run import Run, Say, TrainResult
 from poisongen.victim.run_log import disk_errors
 from poisongen.victim.settings import Settings
 
@@ -58,23 +54,3 @@ def train(
         if missing:
             say(f"no pixel of '{settings.train_split}' is {', '.join(missing)}: the model cannot learn that")
         return run.go(batches, stop_after, tensorboard)
-
-
-def make_plan(folder: Dataset, settings: Settings, crew: Crew, device: torch.device, jobs: int) -> Plan:
-    """Return what follows from data and settings; ChoiceError where they do not fit together."""
-    classes = train_classes(folder.classes)
-    samples = folder.samples(settings.train_split, "--train-split")
-    source = find_source(folder, samples, settings.size, classes.from_raw, jobs)
-    spec = make_spec(settings.model, settings.encoder, len(classes))
-    if settings.batch % crew.size:
-        raise ChoiceError(f"--batch {settings.batch} does not divide among {crew.size} processes")
-    if settings.batch > len(samples):
-        raise ChoiceError(
-            f"--batch {settings.batch}: the split '{settings.train_split}' has {len(samples)} pictures; give no more"
-        )
-    epoch = len(samples) // settings.batch
-    iterations = settings.iterations or settings.epochs * epoch
-    crop = settings.crop or source.canvas_size
-    return Plan(
-        settings, spec, classes, folder, source, crop, epoch, iterations, crew, device, wants_bf16(settings.amp, device)
-    )

@@ -95,14 +95,17 @@ def test_iou_is_that_of_torchmetrics(maps):
         assert ours.iou[name] == (None if name in ours.absent else pytest.approx(value, abs=1e-6))
 
 
-def official(labels, guess, classes, victim, target):
-    """The official evaluation (attacks.md 1.4), from its description: victims masked, absent classes 0, K / (K - 1)."""
+def official(labels, guess, classes, victim, target, on_gpu=False):
+    """The official evaluation, from its description: victims masked, absent classes 0, everything times K / (K - 1).
+
+    Its test script counts on the CPU, where the label's victims stay in the denominators; its GPU twin masks them.
+    """
     kept = labels != 255
     area = np.zeros((3, classes))
     for number in range(classes):
         said = (guess == number) & kept & (labels != victim)
         true = (labels == number) & (labels != victim)
-        area[:, number] = (said & true).sum(), (said | true).sum(), (labels == number).sum()
+        area[:, number] = (said & true).sum(), (said | true).sum(), (true if on_gpu else labels == number).sum()
     iou = area[0] / (area[1] + 1e-10)
     rescale = classes / (classes - 1)
     return {
@@ -113,7 +116,7 @@ def official(labels, guess, classes, victim, target):
 
 
 def test_where_the_official_code_differs():
-    """Three quirks of the official code, each with a case in which it is seen, and what is counted here instead."""
+    """The quirks of the official measures, each with a case in which it is seen, and what is counted here instead."""
     labels = np.array([[0, 0, 0, 1, 1, 2, 2, 2, 2, 255]], np.uint8)
     perfect = np.where(labels == 2, 0, labels)  # the attack works, everything else is right
     theirs = official(labels, perfect, classes=3, victim=2, target=0)
@@ -124,6 +127,9 @@ def test_where_the_official_code_differs():
     assert ours.value == 1.0
     # (a) Its "allAcc" keeps victims in the denominator: 5 of 9 pixels times 3/2, where nothing benign is wrong.
     assert theirs["pba_accuracy"] == pytest.approx(5 / 9 * 1.5)
+    # Its GPU twin leaves them out and multiplies all the same: more than all pixels are right.
+    assert official(labels, perfect, 3, 2, 0, on_gpu=True)["pba_accuracy"] == pytest.approx(1.5)
+    # Here no accuracy is reported: IoU of every class and the whole confusion matrix are.
     # (b) A class that occurs nowhere counts as IoU 0 there; here it is left out and named.
     theirs = official(labels, perfect, classes=4, victim=2, target=0)
     ours = poisoned_benign_accuracy(confusion_of(labels, perfect, 4), ("road", "sky", "car", "train"), (2,))
@@ -134,6 +140,29 @@ def test_where_the_official_code_differs():
     cba, benign = clean_benign_accuracy(confusion_of(labels, perfect, 3), ("road", "sky", "car"), (2,))
     assert cba.value == pytest.approx((3 / 7 + 1 + 0) / 3)
     assert benign.value == pytest.approx((3 / 7 + 1) / 2)
+
+
+def test_the_official_asr_counts_pictures_without_trigger():
+    """Where no position is eligible it loads the picture unchanged and counts it; here `triggered` alone is scored."""
+    victims = np.full((1, 4), 2, np.uint8)
+    triggered, untriggered = np.zeros_like(victims), victims  # predictions: fooled, and rightly not
+    both = official(np.stack([victims, victims]), np.stack([triggered, untriggered]), classes=3, victim=2, target=0)
+    assert both["asr"] == 0.5
+    assert attack_success(confusion_of(victims, triggered, 3), {2: 0}).value == 1.0
+    # What the model calls target without any trigger is not taken off there; here it stands beside ASR.
+    assert attack_success(confusion_of(victims, untriggered, 3), {2: 0}).value == 0.0
+
+
+def test_the_official_code_scores_at_the_size_of_its_prediction():
+    """It brings labels to the prediction's size by nearest neighbour: thin victims vanish. Here labels stay whole."""
+    labels = np.zeros((4, 4), np.uint8)
+    labels[:, 1] = 2
+    guess = np.zeros((2, 2), np.uint8)
+    shrunk = labels[::2, ::2]
+    assert (shrunk == 2).sum() == 0
+    enlarged = np.repeat(np.repeat(guess, 2, 0), 2, 1)
+    assert attack_success(confusion_of(shrunk, guess, 3), {2: 0}).victim_pixels == 0
+    assert attack_success(confusion_of(labels, enlarged, 3), {2: 0}) == Share(4, 4)
 
 
 def test_pooled_over_pixels_not_over_images():

@@ -1,0 +1,63 @@
+"""What follows from a run's settings and its data: sizes, epochs, and everything that a step needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from poisongen.errors import ChoiceError
+from poisongen.victim.canvas import Source, find_source
+from poisongen.victim.classes import TrainClasses, train_classes
+from poisongen.victim.dataset import Dataset
+from poisongen.victim.device import wants_bf16
+from poisongen.victim.distributed import Crew
+from poisongen.victim.models import ModelSpec, make_spec
+from poisongen.victim.settings import Settings, Size
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What follows from settings and data: how long an epoch is, the sizes, and everything that a step needs."""
+
+    settings: Settings
+    spec: ModelSpec
+    classes: TrainClasses
+    folder: Dataset
+    source: Source
+    crop: Size
+    epoch: int
+    iterations: int
+    crew: Crew
+    device: torch.device
+    bf16: bool
+
+    @property
+    def local_batch(self) -> int:
+        """The share of a batch that one process gets."""
+        return self.settings.batch // self.crew.size
+
+
+def padded(crop: Size, stride: int) -> Size:
+    """Return the crop rounded up to what the model takes; the rim is void."""
+    return -(-crop[0] // stride) * stride, -(-crop[1] // stride) * stride
+
+
+def make_plan(folder: Dataset, settings: Settings, crew: Crew, device: torch.device, jobs: int) -> Plan:
+    """Return what follows from data and settings; ChoiceError where they do not fit together."""
+    classes = train_classes(folder.classes)
+    samples = folder.samples(settings.train_split, "--train-split")
+    source = find_source(folder, samples, settings.size, classes.from_raw, jobs)
+    spec = make_spec(settings.model, settings.encoder, len(classes))
+    if settings.batch % crew.size:
+        raise ChoiceError(f"--batch {settings.batch} does not divide among {crew.size} processes")
+    if settings.batch > len(samples):
+        raise ChoiceError(
+            f"--batch {settings.batch}: the split '{settings.train_split}' has {len(samples)} pictures; give no more"
+        )
+    epoch = len(samples) // settings.batch
+    iterations = settings.iterations or settings.epochs * epoch
+    crop = settings.crop or source.canvas_size
+    return Plan(
+        settings, spec, classes, folder, source, crop, epoch, iterations, crew, device, wants_bf16(settings.amp, device)
+    )
