@@ -37,7 +37,7 @@ $(VENV)/.train: $(VENV)/.dev
 	touch $@
 
 test-train: $(VENV)/.train
-	$(BIN)/python -m pytest tests/victim
+	$(BIN)/python -m pytest -n 2 tests/victim
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

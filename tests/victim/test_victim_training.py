@@ -41,14 +41,6 @@ SMALL = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(min(2, before))
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def few(folders, tmp_path):
     """A clean dataset of eight samples, for tests that only need a few steps."""
