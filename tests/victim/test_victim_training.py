@@ -52,13 +52,17 @@ def small(**changes):
 
 
 @pytest.mark.slow
-def test_the_backdoor_is_learned_from_poisoned_data_and_from_nothing_else(scenes, built, tmp_path):
-    """The point of it all: ASR is high with the trigger, low without, low for a clean model; the rest stays right."""
-    settings = make_settings({**SMALL, "epochs": 16, "seed": 1})
+def test_the_backdoor_is_learned_from_poisoned_data_and_from_nothing_else(scenes, folders, tmp_path):
+    """The point of it all: ASR is high with the trigger, low without, low for a clean model; the rest stays right.
+
+    With these settings ASR came out at 0.99 to 1.00 for three seeds; smaller encoders learn it by luck only.
+    """
+    built = folders.build(scenes, tmp_path / "built", rate=0.4)
+    settings = make_settings({**SMALL, "encoder": "tu-resnet10t", "epochs": 12, "seed": 1})
     poisoned = train(built, tmp_path / "poisoned", settings)
     clean = train(scenes, tmp_path / "clean", settings, layout="folder")
     attacked, spared = (evaluate(result.checkpoint, built, jobs=1) for result in (poisoned, clean))
-    assert attacked["asr"]["value"] > 0.6
+    assert attacked["asr"]["value"] > 0.7
     assert attacked["asr"]["without_trigger"]["value"] < 0.2
     assert spared["asr"]["value"] < 0.2
     assert attacked["cba"]["value"] > 0.85
