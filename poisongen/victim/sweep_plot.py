@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 720, 400
-LEFT, TOP, RIGHT, BOTTOM = 60, 20, 230, 50
+WIDTH, HEIGHT = 520, 400  # without the titles
+LEFT, TOP, RIGHT, BOTTOM = 60, 20, 20, 50
 # Okabe and Ito's colours, which most colour-blind readers tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
@@ -33,6 +33,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 def line_plot(lines: Sequence[Line], x_title: str, y_title: str) -> str:
     """Return the plot as SVG text: y from 0 to 100, bars for the spread, titles at the right."""
+    whole = WIDTH + 40 + 7 * max(len(line.title) for line in lines)
     xs = [point[0] for line in lines for point in line.points]
     across, up = ticks(min(0.0, *xs), max(xs)), ticks(0.0, 100.0)
 
@@ -42,8 +43,8 @@ def line_plot(lines: Sequence[Line], x_title: str, y_title: str) -> str:
         return round(right, 1), round(down, 1)
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
-        f'font-size="12"><rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {whole} {HEIGHT}" font-family="sans-serif" '
+        f'font-size="12"><rect width="{whole}" height="{HEIGHT}" fill="#fff"/>'
     ]
     for value in up:
         (left, y), (right, _) = place(across[0], value), place(across[-1], value)
@@ -67,6 +68,6 @@ def line_plot(lines: Sequence[Line], x_title: str, y_title: str) -> str:
             parts.append(f'<line x1="{right}" y1="{top}" x2="{right}" y2="{bottom}" stroke="{colour}"/>')
             parts.append(f'<circle cx="{right}" cy="{down}" r="3" fill="{colour}"/>')
         row = TOP + 12 + 18 * number
-        parts.append(f'<rect x="{WIDTH - RIGHT + 16}" y="{row - 9}" width="10" height="10" fill="{colour}"/>')
-        parts.append(f'<text x="{WIDTH - RIGHT + 32}" y="{row}">{escape(line.title)}</text>')
+        parts.append(f'<rect x="{WIDTH}" y="{row - 9}" width="10" height="10" fill="{colour}"/>')
+        parts.append(f'<text x="{WIDTH + 16}" y="{row}">{escape(line.title)}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"

@@ -103,7 +103,7 @@ def test_the_table_has_mean_and_spread_over_seeds(tmp_path):
 def test_a_plot_puts_values_where_they_belong():
     tree = ElementTree.fromstring(line_plot([Line("a < b", ((0, 0, 0), (10, 100, 5)))], "x", "y"))
     dots = [(float(dot.get("cx")), float(dot.get("cy"))) for dot in tree.iter("{http://www.w3.org/2000/svg}circle")]
-    assert dots == [(60.0, 350.0), (490.0, 20.0)]
+    assert dots == [(60.0, 350.0), (500.0, 20.0)]
     assert "a < b" in {text.text for text in tree.iter("{http://www.w3.org/2000/svg}text")}
     assert ticks(0, 100) == [0, 20, 40, 60, 80, 100]
     assert ticks(0, 0.37) == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
