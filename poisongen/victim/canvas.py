@@ -71,15 +71,15 @@ class Source:
             raise DataError(self.root / label.path, f"its size is not that of its image {sample.image}")
         return image, labels
 
-    def read_padded(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return one sample on the canvas: (3, H, W) and (H, W) uint8 tensors."""
+    def read_padded(self, index: int) -> tuple[Picture, Picture]:
+        """Return one sample on the canvas: (3, H, W) and (H, W) uint8."""
         image, labels = self.read(index)
         height, width = self.canvas_size
         pixels = np.full((3, height, width), PADDING, np.uint8)
         ids = np.full((height, width), VOID, np.uint8)
         pixels[:, : image.shape[0], : image.shape[1]] = image.transpose(2, 0, 1)
         ids[: labels.shape[0], : labels.shape[1]] = labels
-        return torch.from_numpy(pixels), torch.from_numpy(ids)
+        return pixels, ids
 
 
 def find_source(folder: Folder, samples: Sequence[Sample], resize: Size | None, table: Any, jobs: int) -> Source:
@@ -154,15 +154,20 @@ def open_batches(
 def _decode(
     source: Source, pinned: bool, jobs: int, progress: bool
 ) -> tuple[torch.Tensor, torch.Tensor, frozenset[int]]:
-    """Decode the whole set with threads (decoders release the lock); return images, labels, and the IDs in them."""
+    """Decode the whole set with threads (decoders release the lock); return images, labels, and the IDs in them.
+
+    The threads, here and in `_from_memory`, copy with NumPy: a thread that copies with torch brings up a team of
+    workers of its own, and from then on every step on the CPU is up to twice as slow.
+    """
     count, (height, width) = len(source.samples), source.canvas_size
     images = torch.empty((count, 3, height, width), dtype=torch.uint8, pin_memory=pinned)
     labels = torch.empty((count, height, width), dtype=torch.uint8, pin_memory=pinned)
 
+    pixels, maps = images.numpy(), labels.numpy()  # views
+
     def fill(index: int) -> frozenset[int]:
-        images[index], ids = source.read_padded(index)
-        labels[index] = ids
-        return frozenset(np.flatnonzero(np.bincount(ids.numpy().ravel())).tolist())
+        pixels[index], maps[index] = source.read_padded(index)
+        return frozenset(np.flatnonzero(np.bincount(maps[index].ravel())).tolist())
 
     present: frozenset[int] = frozenset()
     quiet = None if progress else True
@@ -195,12 +200,13 @@ def _from_memory(
     """Gather batches in host memory, one ahead of the device in a thread of its own."""
     pinned = device.type == "cuda"
 
+    def pick(whole: torch.Tensor, indices: npt.NDArray[np.intp]) -> torch.Tensor:
+        chosen = torch.empty((len(indices), *whole.shape[1:]), dtype=torch.uint8, pin_memory=pinned)
+        np.take(whole.numpy(), indices, axis=0, out=chosen.numpy(), mode="clip")  # another mode copies twice
+        return chosen
+
     def gather(indices: npt.NDArray[np.intp]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        chosen = torch.from_numpy(indices)
-        pictures, ids = images[chosen], labels[chosen]
-        if pinned:
-            pictures, ids = pictures.pin_memory(), ids.pin_memory()
-        return pictures, ids, sizes[chosen]
+        return pick(images, indices), pick(labels, indices), sizes[torch.from_numpy(indices)]
 
     with ThreadPoolExecutor(1) as pool:
         waiting = [pool.submit(gather, indices) for indices in order[:2]]
@@ -211,7 +217,7 @@ def _from_memory(
             yield Batch(pictures.to(device, non_blocking=True), ids.to(device, non_blocking=True), shape)
 
 
-class _OnDisk(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+class _OnDisk(Dataset[tuple[Picture, Picture]]):
     """The source as torch's loader wants it."""
 
     def __init__(self, source: Source) -> None:
@@ -220,7 +226,7 @@ class _OnDisk(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def __len__(self) -> int:
         return len(self.source.samples)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitem__(self, index: int) -> tuple[Picture, Picture]:
         return self.source.read_padded(index)
 
 

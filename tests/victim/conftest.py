@@ -64,7 +64,7 @@ def make_build(root, out, **changes):
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
-    """On pictures this small one thread is two to three times as fast as two, and two tests can run at a time."""
+    """Pictures this small gain nothing from a second thread; two tests at a time do."""
     if importlib.util.find_spec("torch") is None:
         yield
         return

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -122,9 +127,39 @@ def test_pictures_of_several_sizes_share_a_canvas(folders, tmp_path):
     image, labels = source.read_padded(1)
     assert (labels[28:] == 255).all()
     assert (labels[:, 20:] == 255).all()
-    batch = Batch(image[None], labels[None], torch.tensor([[28, 20]]))
+    batch = Batch(torch.from_numpy(image)[None], torch.from_numpy(labels)[None], torch.tensor([[28, 20]]))
     _, ids = augment(batch, (28, 20), STILL, torch.Generator().manual_seed(0))
-    assert torch.equal(ids[0], labels[:28, :20].long())
+    assert np.array_equal(ids[0].numpy(), labels[:28, :20])
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted by Linux's /proc")
+def test_the_thread_that_gathers_batches_brings_no_team_of_its_own(tmp_path):
+    """More threads at work than cores make every training step slower: up to twice, measured with two cores."""
+    code = """
+        import os, threading, time
+        from pathlib import Path
+        import numpy as np, torch
+        from poisongen.victim.canvas import Source, open_batches
+        torch.set_num_threads(2)
+        class Large(Source):
+            def read(self, index):
+                return np.full((512, 512, 3), index, np.uint8), np.full((512, 512), index, np.uint8)
+        source = Large(Path(), "folder", None, tuple(range(8)), ((512, 512),) * 8, None, None)
+        def not_pythons():
+            return len(os.listdir("/proc/self/task")) - threading.active_count()
+        torch.zeros(10**7).add_(1)  # the main thread's own team
+        before = not_pythons()
+        batches, _ = open_batches(source, "ram", torch.device("cpu"), 1, False)
+        running = batches([np.array([0, 3, 5, 7])] * 3)
+        batch = next(running)
+        assert batch.images[:, 0, 0, 0].tolist() == [0, 3, 5, 7]
+        for _ in range(100):  # threads that have ended may take a moment to go
+            if not_pythons() > before:
+                time.sleep(0.02)
+        print(not_pythons() - before)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, capture_output=True, text=True)
+    assert done.stdout == "0\n"
 
 
 def test_resizing_keeps_labels_whole(folders, tmp_path):
