@@ -295,6 +295,22 @@ def test_a_file_of_weights_is_where_a_run_starts(few, tmp_path):
     assert not torch.equal(one["segmentation_head.0.weight"], other["segmentation_head.0.weight"])
 
 
+def test_compiled_on_request(few, tmp_path, monkeypatch):
+    real, calls = torch.compile, []
+
+    def compiled(model):
+        calls.append(model)
+        return real(model, backend="eager")  # traced as always, without a C++ compiler
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    result = train(few, tmp_path / "run", small(compile=True), layout="folder", stop_after=1)
+    assert len(calls) == 1
+    plain = train(few, tmp_path / "plain", small(), layout="folder", stop_after=1)
+    one, other = load_checkpoint(result.checkpoint).model, load_checkpoint(plain.checkpoint).model
+    assert one.keys() == other.keys()
+    assert all(torch.allclose(one[name].float(), other[name].float(), atol=1e-5) for name in one)
+
+
 def test_tensorboard_on_request(few, tmp_path):
     pytest.importorskip("tensorboard")
     train(few, tmp_path / "run", small(), layout="folder", stop_after=1, tensorboard=True)
