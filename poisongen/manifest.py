@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -135,11 +135,3 @@ def fingerprint(recipe_sha256: str, records: Iterable[Mapping[str, Any]], links:
     for link in links:
         add("link", link["path"], link.get("pixels_sha256") or link.get("sha256"))
     return digest.hexdigest()
-
-
-def count_roles(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Return how many records there are of each role."""
-    return {
-        role: sum(record["role"] == role for record in records)
-        for role in ("poisoned", "prl", "triggered", "completed")
-    }

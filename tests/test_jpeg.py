@@ -184,17 +184,10 @@ def test_blocks_without_a_changed_pixel_stay_even_under_the_box():
 def test_uncommon_subsampling_is_kept(subsampling, tmp_path):
     """Made by hand from 4:4:4 coefficients of constant chroma: factors 4x1, 1x2."""
     across, down = {"4:1:1": (4, 1), "4:4:0": (1, 2)}[subsampling]
-    data = save(photo(32, 64), subsampling=0)
-    try:
-        image = jpeglib.from_spatial(photo(32, 64))
-        image.samp_factor = subsampling
-    except (AttributeError, ValueError, KeyError):
-        pytest.skip("this jpeglib cannot make such a file")
+    image = jpeglib.from_spatial(photo(32, 64))
+    image.samp_factor = subsampling
     path = tmp_path / "made.jpg"
-    try:
-        image.write_spatial(str(path))
-    except Exception:
-        pytest.skip("this jpeglib cannot make such a file")
+    image.write_spatial(str(path))
     data = path.read_bytes()
     assert jpeg_coefficients(data)[2][1] == (down, across)
     for box in ([3, 5, 13, 13], [0, 0, 32, 64], [31, 63, 1, 1]):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from poisongen.cli.options import device_option
 from poisongen.files.store import write_whole
 from poisongen.victim.evaluation import evaluate
 from poisongen.victim.evaluation_text import as_text
@@ -26,7 +27,7 @@ from poisongen.victim.evaluation_text import as_text
     default="train",
     help="What these label maps hold: train IDs 0..K-1 (default), or the dataset's raw IDs.",
 )
-@click.option("--device", metavar="NAME", help="cuda, cuda:1, ... or cpu. Default: a GPU if there is one.")
+@device_option
 @click.option("--batch", type=click.IntRange(min=1), help="Pictures at a time. Default: 8 (GPU), 4 (CPU).")
 @click.option("--amp", type=click.Choice(["auto", "bf16", "off"]), default="auto", help="bf16 autocast.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Threads that read. Default: all cores.")

@@ -1,4 +1,4 @@
-"""The options that build and preview share, and how they become a recipe."""
+"""The options that several commands share, and how those of build and preview become a recipe."""
 
 from __future__ import annotations
 
@@ -47,6 +47,13 @@ _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--jpeg", type=click.Choice(["blocks", "reencode"]), help="How JPEGs are changed. Default: blocks."),
     click.option("--seed", type=int, help="Default: 0."),
 ]
+
+device_option = click.option(
+    "--device", metavar="NAME", help="cuda, cuda:1, ... or cpu. Default: a GPU if there is one."
+)
+cache_option = click.option(
+    "--cache", type=click.Choice(["gpu", "ram", "none"]), help="Where the decoded set is kept. Default: by size."
+)
 
 _SHARED = [
     click.option("--root", type=click.Path(path_type=Path), help="The clean dataset's folder."),

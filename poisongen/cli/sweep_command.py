@@ -8,14 +8,15 @@ from typing import Any
 
 import click
 
+from poisongen.cli.options import cache_option, device_option
 from poisongen.victim.sweep import default_out, run_sweep
 
 
 @click.command("sweep")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Default: runs/NAME of the file NAME.yaml.")
-@click.option("--cache", type=click.Choice(["gpu", "ram", "none"]), help="Where decoded sets live. Default: by size.")
-@click.option("--device", metavar="NAME", help="cuda, cuda:1, ... or cpu. Default: a GPU if there is one.")
+@cache_option
+@device_option
 @click.option("--jobs", type=click.IntRange(min=1), help="Default: all cores.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(file: Path, out: Path | None, cache: Any, device: str | None, jobs: int | None, as_json: bool) -> int:

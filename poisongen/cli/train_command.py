@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from poisongen.cli.options import cache_option, device_option
+from poisongen.victim.dataset import read_own_recipe
 from poisongen.victim.needs_torch import require_torch
 from poisongen.victim.settings import PRESETS, make_settings
 
@@ -42,10 +44,8 @@ from poisongen.victim.settings import PRESETS, make_settings
 @click.option("--deterministic", is_flag=True, default=None, help="Only algorithms that always give the same result.")
 @click.option("--seed", type=int, help="Default: 0.")
 @click.option("--train-split", metavar="SPLIT", help="Default: a build's own, else train.")
-@click.option(
-    "--cache", type=click.Choice(["gpu", "ram", "none"]), help="Where the decoded set is kept. Default: by size."
-)
-@click.option("--device", metavar="NAME", help="cuda, cuda:1, ... or cpu. Default: a GPU if there is one.")
+@cache_option
+@device_option
 @click.option("--jobs", type=click.IntRange(min=1), help="Threads or processes that read. Default: all cores.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option("--stop-after", type=click.IntRange(min=1), help="Stop after so many iterations; --resume goes on.")
@@ -103,8 +103,6 @@ def command(
 
 def _choices(dataset_dir: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that were given; a build's own training split where none was."""
-    from poisongen.victim.dataset import read_own_recipe
-
     given = {name: value for name, value in options.items() if value is not None}
     recipe = read_own_recipe(dataset_dir)
     if "train_split" not in given and recipe is not None:

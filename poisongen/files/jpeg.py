@@ -23,7 +23,7 @@ from poisongen.files.quiet import quiet
 Array = npt.NDArray[Any]
 Box = tuple[int, int, int, int]
 
-SOI, EOI, SOS, COM = 0xD8, 0xD9, 0xDA, 0xFE
+EOI, SOS, COM = 0xD9, 0xDA, 0xFE
 _HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive; others have another entropy coding
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
@@ -163,19 +163,6 @@ def _read_coefficients(data: bytes, folder: Path, name: object) -> _Coefficients
 def _block_range(start: int, length: int, factor: int) -> tuple[int, int]:
     """Return the first block and the one after the last that `length` pixels from `start` touch."""
     return start // (factor * BLOCK), -(-(start + length) // (factor * BLOCK))
-
-
-def touched_blocks(box: Box, shape: tuple[int, int], factors: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Tell which DCT blocks of a component a box touches.
-
-    `box` is [top, left, height, width] in pixels, `shape` the component's (rows, columns) of blocks, `factors` how
-    many pixels (down, across) one of its samples stands for. Returns bool of `shape`.
-    """
-    touched = np.zeros(shape, dtype=bool)
-    rows = _block_range(box[0], box[2], factors[0])
-    columns = _block_range(box[1], box[3], factors[1])
-    touched[slice(*rows), slice(*columns)] = True
-    return touched
 
 
 def _to_components(pixels: Array, colour_space: str) -> Array:

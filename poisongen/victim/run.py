@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,11 @@ from poisongen.victim.models import build_model, stride_of
 from poisongen.victim.optimise import make_optimizer, rate_factor, set_rate
 from poisongen.victim.order import batch_order, keyed_number
 from poisongen.victim.plan import Plan, padded
-from poisongen.victim.run_log import LOG, RunLog, cut_log
+from poisongen.victim.run_log import LOG, RunLog, Say, cut_log
 from poisongen.victim.settings import Size
 
 CHECK_EVERY = 25  # iterations between looks at the loss: each one waits for the device
 SAVE_EVERY = 60.0  # seconds at least between checkpoints, which are written at the end of epochs
-
-Say = Callable[[str], None]
 
 
 class DivergedError(PoisongenError):

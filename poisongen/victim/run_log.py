@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from poisongen.errors import ChoiceError, OutputError
 
 LOG = "log.jsonl"
+
+Say = Callable[[str], None]
+
+
+def speaker(aloud: bool) -> Say:
+    """Return what tells the user how a run goes on, by lines on stderr; with `aloud` false it is silent."""
+    return (lambda text: print(f"poisongen: {text}", file=sys.stderr)) if aloud else (lambda text: None)
 
 
 @contextlib.contextmanager

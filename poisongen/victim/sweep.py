@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,12 +12,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from poisongen.builder import build, prepare
+from poisongen.datasets import find_layout
 from poisongen.documents import parse_json
 from poisongen.errors import ChoiceError, PoisongenError
 from poisongen.files.store import write_whole
 from poisongen.source import find_root
 from poisongen.victim.needs_torch import require_torch
-from poisongen.victim.run_log import disk_errors
+from poisongen.victim.run_log import disk_errors, speaker
 from poisongen.victim.sweep_plan import Cell, Sweep, cell_settings, read_sweep
 from poisongen.victim.sweep_table import write_tables
 
@@ -53,7 +53,7 @@ def run_sweep(
     """
     sweep, out = read_sweep(Path(file)), Path(out)
     require_torch()
-    say = _say(progress)
+    say = speaker(progress)
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     results = []
@@ -72,10 +72,6 @@ def _finished(sweep: Sweep, out: Path) -> list[tuple[Cell, Mapping[str, Any]]]:
     """Return every finished cell with its report, whichever process did it."""
     paths = {cell.label: out / CELLS / cell.label / REPORT for cell in sweep.cells}
     return [(cell, parse_json(paths[cell.label].read_text())) for cell in sweep.cells if paths[cell.label].is_file()]
-
-
-def _say(progress: bool) -> Callable[[str], None]:
-    return (lambda text: print(f"poisongen: {text}", file=sys.stderr)) if progress else (lambda text: None)
 
 
 def _failures(results: list[CellResult]) -> list[tuple[Cell, str]]:
@@ -117,7 +113,6 @@ def _do_cell(
     progress: bool,
 ) -> dict[str, Any]:
     """Build, train, evaluate; the report is written last, so that it says that the cell is finished."""
-    from poisongen.datasets import find_layout
     from poisongen.victim.evaluation import evaluate
     from poisongen.victim.training import train
 

@@ -25,7 +25,6 @@ class Row:
     shown: Mapping[str, str]
     seeds: tuple[int, ...]
     measures: Mapping[str, tuple[float, ...]]
-    counterparts: Mapping[str, tuple[float, ...]]
 
     def mean(self, name: str) -> float | None:
         """The mean over seeds, None if there is no value."""
@@ -64,13 +63,7 @@ def collect(keys: Sequence[str], outcomes: Sequence[Outcome]) -> list[Row]:
         measured = [_measures(report) for _, report in members]
         names = list(dict.fromkeys(name for one in measured for name in one))
         values = {name: tuple(v for one in measured if (v := one.get(name)) is not None) for name in names}
-        distances: dict[str, tuple[float, ...]] = {}
-        for _, report in members:
-            for group in report["common"].get("distances", ()):
-                word = f"ASR {group['above']:g}-{group['up_to']:g}"
-                if (value := group["without_trigger"]["value"]) is not None:
-                    distances[word] = (*distances.get(word, ()), value)
-        rows.append(Row(members[0][0].shown, tuple(cell.seed for cell, _ in members), values, distances))
+        rows.append(Row(members[0][0].shown, tuple(cell.seed for cell, _ in members), values))
     return rows
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from poisongen.parallel import job_count
@@ -11,8 +10,8 @@ from poisongen.victim.dataset import open_dataset
 from poisongen.victim.device import describe, memory_errors, pick_device, set_precision
 from poisongen.victim.distributed import find_crew, joined
 from poisongen.victim.plan import make_plan
-from poisongen.victim.run import Run, Say, TrainResult
-from poisongen.victim.run_log import disk_errors
+from poisongen.victim.run import Run, TrainResult
+from poisongen.victim.run_log import disk_errors, speaker
 from poisongen.victim.settings import Settings
 
 
@@ -36,20 +35,20 @@ def train(
     on the CPU it ends with the very weights of an uninterrupted one. `stop_after` ends this call after so many
     iterations, to be resumed. PoisongenError says what is wrong with data, settings, device or an earlier run there.
     """
-    say: Say = (lambda text: print(f"poisongen: {text}", file=sys.stderr)) if progress else (lambda text: None)
     crew = find_crew()
-    say = say if crew.leads else (lambda text: None)
+    progress = progress and crew.leads
+    say = speaker(progress)
     chosen = pick_device(device, crew.local_rank)
     out = Path(out)
     set_precision(chosen, settings.deterministic)
     plan = make_plan(open_dataset(Path(folder), layout), settings, crew, chosen, job_count(jobs))
     with disk_errors(out), memory_errors(chosen), joined(crew, chosen):
-        run = Run(plan, out, say, progress and crew.leads, resume)
+        run = Run(plan, out, say, progress, resume)
         run.start(resume)
         mode, where = choose_cache(cache, plan.source.bytes, chosen)
         precision = ", bf16" if plan.bf16 else ""
         say(f"{plan.spec} on {describe(chosen)}{precision}; {len(plan.source.samples)} pictures, {where}")
-        batches, present = open_batches(plan.source, mode, chosen, job_count(jobs), progress and crew.leads)
+        batches, present = open_batches(plan.source, mode, chosen, job_count(jobs), progress)
         missing = [name for index, name in enumerate(plan.classes.names) if present and index not in present]
         if missing:
             say(f"no pixel of '{settings.train_split}' is {', '.join(missing)}: the model cannot learn that")
