@@ -121,7 +121,8 @@ class Run:
                 f"--resume: the run in {self.out} has {name} {found.settings.get(name)}, not {wanted[name]}; "
                 "give the same settings, or start another run"
             )
-        if any(found.data.get(key) != self._data()[key] for key in ("fingerprint", "pictures")):
+        data = self._data()
+        if any(found.data.get(key) != data[key] for key in ("fingerprint", "pictures")):
             raise ChoiceError(f"--resume: the run in {self.out} was trained on another dataset")
         load_weights(self.model, found, self.checkpoint)
         try:
