@@ -15,6 +15,7 @@ from poisongen.datasets import find_layout
 from poisongen.datasets.base import LabelKind, Sample
 from poisongen.errors import DataError
 from poisongen.files.images import decode, decode_labels
+from poisongen.files.orientation import AS_STORED, turns_sideways
 from poisongen.rules import Rules
 from poisongen.source import read_file
 
@@ -85,3 +86,22 @@ def read_labels(
                 raise DataError(path, f"is {width}x{height} px, the sample's first label file {wide}x{high} px")
     semantic = tuple(label.kind for label in sample.labels if kinds[label.kind].semantic)
     return LabelContents(raw, arrays, semantic)
+
+
+def check_fit(root: Path, image: str, stored: tuple[int, int], turn: int, mask: str, size: tuple[int, ...]) -> None:
+    """DataError unless a label map of `size` (height, width) fits its image as EXIF's orientation `turn` turns it.
+
+    `stored` is the height and width of the image as its file has it. Masks from annotation tools are upright. One that
+    fits only the picture as it is stored belongs to readers that do not turn it: the others would get a mask of
+    another shape, or a trigger in another place.
+    """
+    if (stored[::-1] if turns_sideways(turn) else stored) == size[:2]:
+        return
+    mask_size, image_size = f"{size[1]}x{size[0]} px", f"{stored[1]}x{stored[0]} px"
+    if turn == AS_STORED:
+        raise DataError(root / mask, f"is {mask_size}, but its image {image} is {image_size}")
+    raise DataError(
+        root / image,
+        f"has the EXIF orientation {turn}: readers that heed it turn the {image_size} picture, and its mask {mask} "
+        f"({mask_size}) does not fit; take the tag out (exiftool -Orientation= FILE), or turn the mask as well",
+    )

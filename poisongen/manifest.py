@@ -62,12 +62,18 @@ class FileRecord(_Record):
 
 
 class TriggerRecord(_Record):
-    """Where a trigger lies: box [top, left, height, width], centre [row, column], distance, classes under it."""
+    """Where a trigger lies: box [top, left, height, width], centre [row, column], distance, classes under it.
+
+    All are told in the picture as readers see it that heed EXIF's `orientation`. Where that is another than 1,
+    `stored_box` is the box in the picture as the file stores it; else both are None.
+    """
 
     box: tuple[Count, Count, Count, Count]
     center: tuple[Count, Count]
     distance: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     covers: list[int]
+    orientation: Annotated[int, Field(ge=2, le=8)] | None = None
+    stored_box: tuple[Count, Count, Count, Count] | None = None
 
 
 class SampleRecord(_Record):

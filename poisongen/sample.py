@@ -18,7 +18,8 @@ from poisongen.core.trigger import blend
 from poisongen.datasets.base import LabelFile, Sample, victim_mask
 from poisongen.errors import DataError
 from poisongen.files import images, png
-from poisongen.labels_io import LabelContents, label_kinds, read_labels
+from poisongen.files.orientation import AS_STORED, as_stored, orientation, stored_box, upright
+from poisongen.labels_io import LabelContents, check_fit, label_kinds, read_labels
 from poisongen.manifest import Role, bytes_sha256
 from poisongen.rules import Rules
 from poisongen.source import read_file
@@ -126,9 +127,8 @@ def _encoded(data: bytes, pixels: Array, path: Path) -> _NewFile:
     return _NewFile(new, images.decode(new, path))
 
 
-def _new_image(data: bytes, task: Task, rules: Rules, path: Path) -> _NewFile:
-    """Paste the trigger, in the written size."""
-    pixels = images.decode(data, path)
+def _new_image(data: bytes, pixels: Array, task: Task, rules: Rules, path: Path) -> _NewFile:
+    """Paste the trigger into an image with these pixels, in the written size."""
     height, width = pixels.shape[:2]
     size = scaled_size(height, width, rules.recipe.scale)
     resized = size != (height, width)
@@ -136,15 +136,23 @@ def _new_image(data: bytes, task: Task, rules: Rules, path: Path) -> _NewFile:
         pixels = images.resize(data, pixels, size, path)
     if task.placement is None:
         return _encoded(data, pixels, path) if resized else _NewFile(None, pixels)
-    box = task.placement.window
-    ground = images.to_rgb_box(data, pixels[box], path)
-    patch = images.from_rgb_box(data, pixels[box], blend(ground, rules.trigger, rules.recipe.opacity), path)
+    turn = orientation(data)
+    box = _stored_box(task.placement, turn, upright(pixels, turn).shape)
+    top, left, tall, wide = box
+    window = np.s_[top : top + tall, left : left + wide]
+    ground = images.to_rgb_box(data, pixels[window], path)
+    mixed = as_stored(blend(upright(ground, turn), rules.trigger, rules.recipe.opacity), turn)
+    patch = images.from_rgb_box(data, pixels[window], mixed, path)
     if resized:
         pixels = pixels.copy()
-        pixels[box] = patch
+        pixels[window] = patch
         return _encoded(data, pixels, path)
-    top_left = (task.placement.top, task.placement.left, task.placement.size, task.placement.size)
-    return _NewFile(*images.replace_box(data, pixels, top_left, patch, path, rules.recipe.jpeg))
+    return _NewFile(*images.replace_box(data, pixels, box, patch, path, rules.recipe.jpeg))
+
+
+def _stored_box(placement: Placement, turn: int, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Return where the trigger's box lies in the picture as it is stored; `shape` is the upright picture's."""
+    return stored_box((placement.top, placement.left, placement.size, placement.size), turn, shape[0], shape[1])
 
 
 def do_task(task: Task, root: Path, rules: Rules) -> Outcome:
@@ -154,8 +162,12 @@ def do_task(task: Task, root: Path, rules: Rules) -> Outcome:
     labels = original.scaled(rules.recipe.scale)
     change = _change_labels(labels, task, rules)
     image_data = read_file(root, sample.image)
+    turn = orientation(image_data)
     new = _new_labels(labels, original, change, rules, {label.kind: root / label.path for label in sample.labels})
-    image = _new_image(image_data, task, rules, root / sample.image)
+    pixels = images.decode(image_data, root / sample.image)
+    mask = next(label.path for label in sample.labels if label.kind == labels.first)
+    check_fit(root, sample.image, (pixels.shape[0], pixels.shape[1]), turn, mask, original.maps[0].shape)
+    image = _new_image(image_data, pixels, task, rules, root / sample.image)
     contents: dict[str, bytes] = {}
     files = []
 
@@ -184,11 +196,11 @@ def do_task(task: Task, root: Path, rules: Rules) -> Outcome:
         assert derive is not None  # noqa: S101  a layout completes only what it can derive
         array = derive(change.after, rules.classes)
         record_file(label.kind, None, b"", _NewFile(png.encode(array, None, labels=True), array), label.path)
-    return Outcome(_record(task, change, files, rules), contents)
+    return Outcome(_record(task, change, files, rules, turn), contents)
 
 
-def _record(task: Task, change: Change, files: list[dict[str, Any]], rules: Rules) -> dict[str, Any]:
-    """Return the manifest's line for a task."""
+def _record(task: Task, change: Change, files: list[dict[str, Any]], rules: Rules, turn: int) -> dict[str, Any]:
+    """Return the manifest's line for a task; `turn` is the image's EXIF orientation."""
     placement = task.placement
     record: dict[str, Any] = {"sample": task.sample.name, "split": task.sample.split, "role": task.role}
     if placement is not None:
@@ -198,6 +210,9 @@ def _record(task: Task, change: Change, files: list[dict[str, Any]], rules: Rule
             "distance": placement.distance,
             "covers": np.unique(change.before[placement.window]).tolist(),
         }
+        if turn != AS_STORED:
+            box = _stored_box(placement, turn, change.before.shape)
+            record["trigger"] |= {"orientation": turn, "stored_box": list(box)}
     victims = int(np.count_nonzero(class_mask(change.before, rules.victims)))
     return record | {
         "victim_pixels": victims,

@@ -16,6 +16,7 @@ from poisongen.core.labels import class_mask
 from poisongen.core.placement import Placement
 from poisongen.core.resize import resize_image
 from poisongen.files import images
+from poisongen.files.orientation import orientation, upright
 from poisongen.files.store import write_whole
 from poisongen.labels_io import read_labels
 from poisongen.rules import Rules
@@ -40,7 +41,7 @@ class _Row:
 
 
 def _as_rgb(data: bytes, pixels: Array, path: object) -> Array:
-    rgb = images.to_rgb_box(data, pixels, path)
+    rgb = upright(images.to_rgb_box(data, pixels, path), orientation(data))
     return (rgb >> 8).astype(np.uint8) if rgb.dtype == np.uint16 else rgb
 
 
@@ -69,7 +70,7 @@ def _row(task: Task, root: Path, rules: Rules) -> _Row:
     before = read_labels(root, task.sample, rules, maps_only=True)
     size = before.scaled(rules.recipe.scale).maps[0].shape
     data, path = read_file(root, task.sample.image), root / task.sample.image
-    image = resize_image(_as_rgb(data, images.decode(data, path), path), size)
+    image = resize_image(np.ascontiguousarray(_as_rgb(data, images.decode(data, path), path)), size)
     map_path = next(label.path for label in task.sample.labels if label.kind == before.first)
     labels = before.scaled(rules.recipe.scale).maps[0]
     new_image = outcome.contents.get(task.prefix + task.sample.image)

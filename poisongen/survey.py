@@ -12,8 +12,9 @@ import numpy as np
 from poisongen.core.placement import Placement
 from poisongen.datasets.base import Index, Problem, Sample, victim_mask
 from poisongen.errors import DataError
-from poisongen.files.images import decode, header, pixels_sha256
-from poisongen.labels_io import read_labels
+from poisongen.files.images import Header, decode, header, pixels_sha256
+from poisongen.files.orientation import AS_STORED, orientation
+from poisongen.labels_io import LabelContents, check_fit, read_labels
 from poisongen.manifest import Role
 from poisongen.parallel import for_each
 from poisongen.rules import Rules
@@ -53,10 +54,7 @@ def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) 
             decode(read_file(root, sample.image), root / sample.image)
         labels = read_labels(root, sample, rules)
         height, width = labels.arrays[labels.first].shape[:2]
-        if (image.height, image.width) != (height, width):
-            path = next(label.path for label in sample.labels if label.kind == labels.first)
-            size, other = f"{width}x{height} px", f"{image.width}x{image.height} px"
-            raise DataError(root / path, f"is {size}, but its image {sample.image} is {other}")
+        _check_size(image, sample, root, role is not None, labels)
     except DataError as error:
         path = error.path.removeprefix(f"{root}/")
         return Surveyed(sample, 0, 0, 0, {}, problem=Problem(sample.split, sample.name, path, error.problem))
@@ -67,6 +65,19 @@ def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) 
     paths = {label.kind: label.path for label in sample.labels}
     digests = {paths[kind]: pixels_sha256(array) for kind, array in labels.arrays.items()}
     return Surveyed(sample, height, width, victims, digests, role, placement)
+
+
+def _check_size(image: Header, sample: Sample, root: Path, whole: bool, labels: LabelContents) -> None:
+    """DataError unless the label map fits the image.
+
+    `whole` looks for EXIF's orientation in the whole file (a PNG may tell it last); else only where sizes differ.
+    """
+    mask = next(label.path for label in sample.labels if label.kind == labels.first)
+    size = labels.arrays[labels.first].shape[:2]
+    stored, turn = (image.height, image.width), image.orientation
+    if turn == AS_STORED and (whole or stored != size):
+        turn = orientation(read_file(root, sample.image))
+    check_fit(root, sample.image, stored, turn, mask, size)
 
 
 def survey(

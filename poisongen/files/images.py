@@ -13,6 +13,7 @@ import numpy.typing as npt
 from poisongen.core.resize import resize_image, resize_labels
 from poisongen.errors import DataError
 from poisongen.files import jpeg, jpeg_reencode, png
+from poisongen.files.orientation import AS_STORED, orientation
 
 Array = npt.NDArray[Any]
 Box = tuple[int, int, int, int]
@@ -23,11 +24,15 @@ _LONGEST_HEAD = 2**24  # bytes; a JPEG's annotations (EXIF, ICC) can be long
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture's first bytes say: its format and its size in pixels."""
+    """What a picture's first bytes say: format, size in pixels as stored, and EXIF orientation (see `orientation`).
+
+    A PNG may carry its orientation behind the picture, where this does not look.
+    """
 
     format: Literal["png", "jpeg"]
     width: int
     height: int
+    orientation: int = AS_STORED
 
 
 def _format(data: bytes, name: object) -> Literal["png", "jpeg"]:
@@ -49,7 +54,7 @@ def header(path: Path) -> Header:
                 if len(data) < 33 or data[12:16] != b"IHDR":
                     raise DataError(path, "truncated PNG: the file ends within its header")
                 facts = png.parse_header(data[16:29], path)
-                return Header("png", facts.width, facts.height)
+                return Header("png", facts.width, facts.height, orientation(data))
             data = _whole_head(data, file, path)
     except OSError as error:
         raise DataError(path, f"cannot be read ({error.strerror})") from None
@@ -60,7 +65,7 @@ def header(path: Path) -> Header:
         raise DataError(path, f"a {frame.bits}-bit JPEG; only 8-bit ones are read")
     if frame.width * frame.height > png.LARGEST_PICTURE:
         raise DataError(path, f"claims {frame.width}x{frame.height} px, which is more than poisongen reads")
-    return Header("jpeg", frame.width, frame.height)
+    return Header("jpeg", frame.width, frame.height, orientation(data))
 
 
 def _whole_head(data: bytes, file: Any, path: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from poisongen.core.resize import resize_image, resize_labels
 from poisongen.datasets.base import ClassTable, LabelKind
 from poisongen.errors import DataError
 from poisongen.files.images import decode_labels, header
+from poisongen.files.orientation import AS_STORED, orientation, turns_sideways, upright
 from poisongen.victim.settings import Size
 
 Picture = npt.NDArray[np.uint8]
@@ -25,12 +27,12 @@ def _bytes(path: Path) -> bytes:
         raise DataError(path, f"cannot be read ({error.strerror})") from None
 
 
-def _open(path: Path) -> Image.Image:
-    """Open and decode a picture; DataError if it cannot be read."""
+def _open(data: bytes, path: Path) -> Image.Image:
+    """Decode a picture; DataError if it cannot be read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path, formats=("PNG", "JPEG"))
+            image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
             image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(path, f"cannot be read as a PNG or JPEG ({error})") from None
@@ -38,18 +40,24 @@ def _open(path: Path) -> Image.Image:
 
 
 def read_size(path: Path) -> Size:
-    """Return a picture's height and width from its header; DataError if it cannot be read."""
+    """Return a picture's height and width from its header, EXIF's orientation heeded; DataError if unreadable."""
     facts = header(path)
-    return facts.height, facts.width
+    return (facts.width, facts.height) if turns_sideways(facts.orientation) else (facts.height, facts.width)
 
 
 def read_image(path: Path, size: Size | None = None) -> Picture:
-    """Return an image as (H, W, 3) uint8 RGB, scaled to `size` if given; DataError if it cannot be read."""
-    image = _open(path)
+    """Return an image as (H, W, 3) uint8 RGB, scaled to `size` if given; DataError if it cannot be read.
+
+    EXIF's orientation is heeded: masks fit the picture that it gives, or build refuses them.
+    """
+    data = _bytes(path)
+    image = _open(data, path)
     if image.mode.startswith("I"):  # 16-bit gray: the high byte
         pixels = np.repeat((np.asarray(image) >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
     else:
         pixels = np.asarray(image.convert("RGB"), dtype=np.uint8)
+    if (turn := orientation(data)) != AS_STORED:
+        pixels = np.ascontiguousarray(upright(pixels, turn))
     return pixels if size is None else resize_image(pixels, size)
 
 
