@@ -20,7 +20,8 @@ from poisongen.checks.undo_store import check_undo_index, check_undo_line
 from poisongen.datasets import find_layout
 from poisongen.datasets.base import Index
 from poisongen.errors import ChoiceError, PoisongenError
-from poisongen.manifest import FOLDER, MANIFEST, RECIPE, TRIGGERED, LinkRecord, SampleRecord
+from poisongen.label_like import label_like
+from poisongen.manifest import FOLDER, MANIFEST, RECIPE, SUMMARY, TRIGGERED, LinkRecord, SampleRecord
 from poisongen.parallel import for_each, job_count
 from poisongen.rules import Rules, make_rules, settle
 from poisongen.source import list_files
@@ -44,7 +45,8 @@ class CheckCount:
 class AuditReport:
     """What an audit found. `files` is the number of files in OUT; `not_checked` says what could not be, and how often.
 
-    `faults` holds the first thousand; `fault_count` counts all.
+    `label_like` are files that look like labels of changed samples and hold what the source has. `faults` holds the
+    first thousand; `fault_count` counts all.
     """
 
     out: Path
@@ -55,6 +57,7 @@ class AuditReport:
     faults: tuple[Fault, ...]
     fault_count: int
     not_checked: tuple[str, ...]
+    label_like: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -125,10 +128,12 @@ def audit(
     only. Nothing outside `out` and `source` is read, nothing is written. Faults are part of the report; OutputError
     if `out` is no finished build, ChoiceError or DataError if `source` is no dataset.
     """
-    folder, root = Path(out), None if source is None else Path(source)
+    # Workers may live in another folder.
+    folder, root = Path(out).absolute(), None if source is None else Path(source).absolute()
     if root is not None and not root.is_dir():
         raise ChoiceError(f"--source: {root} is not a folder; give the clean dataset")
     findings = Findings()
+    like: tuple[str, ...] = ()
     records = load_records(folder, findings)
     source_files = [] if root is None else list_files(root)
     listing = list_out(folder)
@@ -146,12 +151,34 @@ def audit(
         if index is not None:
             check_coverage(index, records, rules, findings)
             check_made(index, records, rules, list(listing.entries), findings)
+            like = _label_like(index, records, listing, places, findings)
         if not quick:
             _check_contents(records, index, undo, places, rules, job_count(jobs), progress, findings)
     if quick:
         findings.note(f"contents of files, but for the digests of {QUICK_FILES} of them: this was a quick audit")
         _check_some(records, places, findings)
-    return _report(folder, root, quick, listing, findings)
+    return _report(folder, root, quick, listing, like, findings)
+
+
+def _label_like(
+    index: Index, records: Records, listing: Listing, places: Places, findings: Findings
+) -> tuple[str, ...]:
+    """Return the label-like files of samples with changed labels; test that the summary counts them."""
+
+    def read(path: str, most: int) -> bytes | None:
+        try:
+            with open_out(places, path, path) as file:
+                return file.read(most)
+        except (Refused, OSError):
+            return None
+
+    paths = [path for path in listing.entries if path.split("/")[0] not in (FOLDER, TRIGGERED)]
+    changed = {record.sample for record in records.samples() if record.role in ("poisoned", "prl")}
+    found = tuple(label_like(sorted(paths), index, changed, read))
+    said = None if records.summary is None else records.summary.counts.get("label_like")
+    if said is not None:  # builds of older versions did not look for them
+        findings.test("records", said == len(found), f"{FOLDER}/{SUMMARY}", f"{len(found)} label_like", said)
+    return found
 
 
 def _read_undo(records: Records, out: Path, findings: Findings) -> list[UndoRecord]:
@@ -163,7 +190,9 @@ def _read_undo(records: Records, out: Path, findings: Findings) -> list[UndoReco
     return lines
 
 
-def _report(out: Path, root: Path | None, quick: bool, listing: Listing, findings: Findings) -> AuditReport:
+def _report(
+    out: Path, root: Path | None, quick: bool, listing: Listing, like: tuple[str, ...], findings: Findings
+) -> AuditReport:
     counts = (
         CheckCount(name, proves, findings.checked[name], findings.faulty[name])
         for name, proves in CHECKS.items()
@@ -171,7 +200,9 @@ def _report(out: Path, root: Path | None, quick: bool, listing: Listing, finding
     )
     notes = tuple(text if number == 1 else f"{text} ({number} times)" for text, number in findings.notes.items())
     faults = tuple(findings.faults)
-    return AuditReport(out, root, quick, len(listing.entries), tuple(counts), faults, findings.faulty.total(), notes)
+    return AuditReport(
+        out, root, quick, len(listing.entries), tuple(counts), faults, findings.faulty.total(), notes, like
+    )
 
 
 def _make_rules(records: Records, listing: Listing, places: Places, findings: Findings) -> Rules | None:

@@ -8,15 +8,16 @@ import functools
 import hashlib
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import poisongen
 from poisongen.datasets import find_layout
-from poisongen.errors import DataError, OutputError
+from poisongen.errors import ChoiceError, DataError, OutputError
 from poisongen.files.store import LinkMode
+from poisongen.label_like import one_line
 from poisongen.manifest import (
     ALGORITHM,
     FOLDER,
@@ -38,6 +39,8 @@ from poisongen.sample import Task, do_task
 from poisongen.source import SourceFile, check_apart, find_root, list_files
 from poisongen.undo import write_undo
 
+_NAMED = 10  # label-like files that the summary names; it counts all
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -50,12 +53,18 @@ class Prepared:
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What a build did: where it is, its fingerprint and counts, and whether it had been finished before."""
+    """What a build did: where it is, its fingerprint and counts, and whether it had been finished before.
+
+    `pairs` are the summary's victims and targets, each with `id`, `name`, `pixels` and `samples` of the training
+    split; `label_like` the first of the files that look like labels of changed samples and stay as they are.
+    """
 
     out: Path
     fingerprint: str
     counts: Mapping[str, int]
     already_built: bool
+    pairs: Sequence[Mapping[str, Mapping[str, Any]]] = ()
+    label_like: Sequence[str] = ()
 
 
 def prepare(recipe: Recipe | Mapping[str, Any], root: Path | None) -> Prepared:
@@ -76,12 +85,29 @@ def default_out(recipe: Recipe) -> Path:
 
 
 def plan_build(
-    recipe: Recipe | Mapping[str, Any], root: Path | None = None, *, jobs: int | None = None, progress: bool = False
+    recipe: Recipe | Mapping[str, Any],
+    root: Path | None = None,
+    *,
+    jobs: int | None = None,
+    strict: bool = False,
+    progress: bool = False,
 ) -> tuple[Prepared, Plan]:
     """Return what `build` would do, without writing anything (`--dry-run`)."""
     prepared = prepare(recipe, root)
+    return prepared, _plan(prepared, job_count(jobs), strict, progress)
+
+
+def _plan(prepared: Prepared, jobs: int, strict: bool, progress: bool) -> Plan:
+    """Make the plan. ChoiceError if it is to be strict and label-like files would stay as they are."""
     layout = find_layout(prepared.rules.recipe.dataset)
-    return prepared, make_plan(layout, prepared.root, prepared.files, prepared.rules, job_count(jobs), progress)
+    plan = make_plan(layout, prepared.root, prepared.files, prepared.rules, jobs, progress)
+    _check_strict(strict, plan.label_like, len(plan.label_like))
+    return plan
+
+
+def _check_strict(strict: bool, names: Sequence[str], number: int) -> None:
+    if strict and number:
+        raise ChoiceError(f"--strict: {one_line(names, number)}; move them out of the root, or go on without --strict")
 
 
 def build(
@@ -93,13 +119,15 @@ def build(
     link: LinkMode = "auto",
     undo: bool = False,
     force: bool = False,
+    strict: bool = False,
     progress: bool = False,
 ) -> BuildResult:
     """Write a poisoned dataset from a clean one.
 
     `recipe` is a Recipe, or its choices as a mapping (keys as the options of `poisongen build`). `root` is the clean
     dataset, `out` the folder to write; both have the command's defaults. `jobs` processes work at once (default:
-    all cores). `undo` keeps in OUT what `restore` needs to work without the source. An interrupted build is taken up
+    all cores). `undo` keeps in OUT what `restore` needs to work without the source. `strict` makes an
+    error of label-like files that would stay as they are. An interrupted build is taken up
     where it stopped. PoisongenError says what is wrong with recipe, source or output; OUT then holds nothing under a
     final name.
     """
@@ -111,12 +139,12 @@ def build(
     check_apart(prepared.root, folder)
     recipe_sha256 = settled.fingerprint()
     if (done := _already_there(folder, recipe_sha256, prepared, force)) is not None:
+        _check_strict(strict, done.label_like, done.counts.get("label_like", 0))
         return _with_undo(done) if undo else done
     if not force and look_at(folder).kind == "unfinished":
         with open_staging(folder, recipe_sha256):
             pass  # another build at work is found before the long reading begins
-    layout = find_layout(settled.dataset)
-    plan = make_plan(layout, prepared.root, prepared.files, prepared.rules, job_count(jobs), progress)
+    plan = _plan(prepared, job_count(jobs), strict, progress)
     with _disk_errors(folder), open_staging(folder, recipe_sha256) as staging:
         staging.begin()
         if not staging.ready:
@@ -155,7 +183,8 @@ def _already_there(out: Path, recipe_sha256: str, prepared: Prepared, force: boo
 
 def _result(out: Path, already_built: bool) -> BuildResult:
     summary = read_summary(out)
-    return BuildResult(out, summary["fingerprint"], summary["counts"], already_built)
+    pairs, like = summary.get("pairs", []), summary.get("label_like", [])  # builds of older versions have none
+    return BuildResult(out, summary["fingerprint"], summary["counts"], already_built, pairs, like)
 
 
 def _source_listing(files: Sequence[SourceFile]) -> str:
@@ -293,6 +322,8 @@ def _write_records(
         "recipe_sha256": recipe.fingerprint(),
         "counts": dict(plan.counts),
         "digests": {name: bytes_sha256(text.encode()) for name, text in texts.items()},
+        "pairs": [{"victim": asdict(victim), "target": asdict(target)} for victim, target in plan.pairs],
+        "label_like": list(plan.label_like[:_NAMED]),
         "source": _source_listing(prepared.files),
         "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in packages},
     }

@@ -13,8 +13,10 @@ from typing import Any
 from poisongen.core.draws import draw_order, keyed_generator
 from poisongen.datasets.base import Index, LabelFile, Layout, Problem, Sample
 from poisongen.errors import ChoiceError, DataError
+from poisongen.label_like import label_like
 from poisongen.manifest import FOLDER, TRIGGERED, Role
 from poisongen.parallel import for_each
+from poisongen.recipe import Recipe
 from poisongen.rules import Rules
 from poisongen.sample import Task, place_sample
 from poisongen.source import SourceFile
@@ -32,11 +34,22 @@ class Link:
 
 
 @dataclass(frozen=True)
+class ClassFacts:
+    """A class of the training split: raw ID, name, and in how many pixels of how many samples it is."""
+
+    id: int
+    name: str
+    pixels: int
+    samples: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that build is going to do, in its order.
 
     `skipped` are the lines of skipped.jsonl; `made` are small files that build makes itself, by path in OUT;
-    `counts` tells how many samples the splits hold and what becomes of them.
+    `counts` tells how many samples the splits hold and what becomes of them. `pairs` are victims with their targets;
+    `label_like` the files that look like labels of changed samples and stay as they are.
     """
 
     tasks: tuple[Task, ...]
@@ -45,6 +58,8 @@ class Plan:
     made: Mapping[str, bytes]
     counts: Mapping[str, int]
     bytes_written: int
+    pairs: tuple[tuple[ClassFacts, ClassFacts], ...]
+    label_like: tuple[str, ...]
 
     @property
     def bytes_linked(self) -> int:
@@ -63,6 +78,52 @@ def _check_split(index: Index, split: str, option: str, root: Path) -> None:
         known = ", ".join(sorted(name for name, samples in index.samples.items() if samples)) or "none"
         extra = " (or none, for no triggered set)" if option == "--test-split" else ""
         raise ChoiceError(f"{option}: the dataset has no split '{split}'; it has {known}{extra}")
+
+
+def _check_disjoint(index: Index, recipe: Recipe) -> None:
+    """Refuse splits that share samples: a poisoned one would stand in the clean test set, and spoil what it says."""
+    train, test = (
+        {sample.image for sample in index.samples[split]} for split in (recipe.train_split, recipe.test_split)
+    )
+    if shared := len(train & test):
+        others = [name for name, samples in sorted(index.samples.items()) if samples]
+        apart = [name for name in others if not train & {sample.image for sample in index.samples[name]}]
+        raise ChoiceError(
+            f"--train-split {recipe.train_split} and --test-split {recipe.test_split} share {shared} images, and "
+            f"poisoned ones would stand in the clean test set; give a --test-split that shares none "
+            f"({', '.join([*apart, 'none'])}), or a --train-split without them"
+        )
+
+
+def _pairs(
+    rules: Rules, train: Sequence[Sample], found: Mapping[str, Surveyed]
+) -> tuple[tuple[ClassFacts, ClassFacts], ...]:
+    """Return each victim and its target with what the training split holds of them."""
+    pixels: Counter[int] = Counter()
+    samples: Counter[int] = Counter()
+    for sample in train:
+        if sample.image in found:
+            pixels.update(found[sample.image].classes)
+            samples.update(found[sample.image].classes.keys())
+
+    def facts(number: int) -> ClassFacts:
+        return ClassFacts(number, rules.classes.lookup(number), pixels[number], samples[number])
+
+    return tuple((facts(victim), facts(target)) for victim, target in rules.pairs.items())
+
+
+def _label_like(paths: Sequence[str], index: Index, tasks: Sequence[Task], root: Path) -> tuple[str, ...]:
+    """Return the label-like files of the samples whose labels are changed."""
+
+    def read(path: str, most: int) -> bytes | None:
+        try:
+            with (root / path).open("rb") as file:
+                return file.read(most)
+        except OSError:
+            return None
+
+    changed = [task.sample.name for task in tasks if task.role in ("poisoned", "prl")]
+    return tuple(label_like(paths, index, changed, read))
 
 
 def wanted_count(rules: Rules, samples: int) -> int:
@@ -200,6 +261,7 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
     roles: dict[str, dict[str, Role]] = {recipe.train_split: {sample.name: "poisoned" for sample in order[:wanted]}}
     if recipe.test_split != "none":
         _check_split(index, recipe.test_split, "--test-split", root)
+        _check_disjoint(index, recipe)
         roles.setdefault(recipe.test_split, {sample.name: "triggered" for sample in index.samples[recipe.test_split]})
     surveyed, problems = survey(index, root, rules, roles, jobs, progress)
     if problems and not recipe.skip_bad:
@@ -224,6 +286,7 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
         (*placer.skipped, *bad), key=lambda skip: (skip["sample"], skip.get("role", ""), skip.get("file", ""))
     )
     tally = Counter(task.role for task in tasks)
+    like = _label_like(paths, index, tasks, root)
     sizes = {file.path: file.size for file in files}
     return Plan(
         tasks=tuple(tasks),
@@ -237,8 +300,11 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
             "test_with_victim": len(with_victim),
             **{role: tally[role] for role in ("poisoned", "prl", "triggered", "completed")},
             "skipped": len(skipped),
+            "label_like": len(like),
         },
         bytes_written=sum(_estimate(task, sizes, rules) for task in tasks),
+        pairs=_pairs(rules, train, found),
+        label_like=like,
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from poisongen.core.labels import class_counts
 from poisongen.core.placement import Placement
 from poisongen.datasets.base import Index, Problem, Sample, victim_mask
 from poisongen.errors import DataError
@@ -26,9 +27,10 @@ from poisongen.source import read_file
 class Surveyed:
     """What one read of a sample told: its size in pixels, how many of them are victims, its labels' digests.
 
-    `victim_pixels` counts pixels of the written (scaled) label map. `digests` maps label paths to the digest of their
-    decoded pixels. `placement` is the trigger's place, or why there is none, for samples that were surveyed with a role
-    and have enough victim pixels. `problem` is what is wrong; if there is something, the other fields mean nothing.
+    `victim_pixels` counts pixels of the written (scaled) label map, `classes` those of every class in it.
+    `digests` maps label paths to the digest of their decoded pixels. `placement` is the trigger's place, or why there
+    is none, for samples that were surveyed with a role and have enough victim pixels. `problem` is what is wrong; if
+    there is something, the other fields mean nothing.
     """
 
     sample: Sample
@@ -39,6 +41,7 @@ class Surveyed:
     role: Role | None = None
     placement: Placement | str | None = None
     problem: Problem | None = None
+    classes: Mapping[int, int] = field(default_factory=dict)
 
 
 def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) -> Surveyed:
@@ -64,7 +67,9 @@ def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) 
     placement = place_on(scaled, sample, role, rules) if role and victims >= needed else None
     paths = {label.kind: label.path for label in sample.labels}
     digests = {paths[kind]: pixels_sha256(array) for kind, array in labels.arrays.items()}
-    return Surveyed(sample, height, width, victims, digests, role, placement)
+    counts = class_counts(scaled.maps[0])
+    classes = {int(number): int(counts[number]) for number in np.flatnonzero(counts)}
+    return Surveyed(sample, height, width, victims, digests, role, placement, classes=classes)
 
 
 def _check_size(image: Header, sample: Sample, root: Path, whole: bool, labels: LabelContents) -> None:

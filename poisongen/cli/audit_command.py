@@ -9,6 +9,7 @@ import click
 
 from poisongen.auditor import AuditReport, audit
 from poisongen.errors import shown
+from poisongen.label_like import one_line
 
 _SHOWN_FAULTS = 50
 
@@ -53,6 +54,8 @@ def _as_text(report: AuditReport) -> str:
     lines += [f"not checked: {note}" for note in report.not_checked]
     if report.source is None:
         lines.append("not checked: anything against the source (give --source)")
+    if report.label_like:
+        lines.append(one_line(report.label_like, len(report.label_like)))
     verdict = "clean" if report.clean else f"{report.fault_count} faults"
     kind = "quick audit" if report.quick else "audit"
     lines.append(f"{kind} of {report.out}: {report.files} files, {verdict}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import click
 
 from poisongen.builder import BuildResult, build, default_out, plan_build
 from poisongen.cli.options import recipe_from_options, recipe_options
+from poisongen.label_like import one_line
 from poisongen.plan import Plan
+from poisongen.recipe import Recipe
 
 
 @click.command("build")
@@ -25,6 +29,7 @@ from poisongen.plan import Plan
 @click.option("--undo", is_flag=True, help="Keep in OUT what restore needs to work without the source.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
 @click.option("--force", is_flag=True, help="Replace what an earlier build wrote there, and nothing else.")
+@click.option("--strict", is_flag=True, help="Refuse where label-like files of changed samples would stay.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     root: Path | None,
@@ -34,6 +39,7 @@ def command(
     undo: bool,
     dry_run: bool,
     force: bool,
+    strict: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -45,11 +51,11 @@ def command(
     """
     recipe = recipe_from_options(options)
     if dry_run:
-        prepared, plan = plan_build(recipe, root, jobs=jobs, progress=True)
+        prepared, plan = plan_build(recipe, root, jobs=jobs, strict=strict, progress=True)
         folder = out or default_out(prepared.rules.recipe)
-        click.echo(_plan_json(plan, folder) if as_json else _plan_text(plan, folder))
+        click.echo(_plan_json(plan, folder) if as_json else _plan_text(plan, folder, prepared.rules.recipe))
         return
-    result = build(recipe, root, out, jobs=jobs, link=link, undo=undo, force=force, progress=True)
+    result = build(recipe, root, out, jobs=jobs, link=link, undo=undo, force=force, strict=strict, progress=True)
     click.echo(_result_json(result) if as_json else _result_text(result))
 
 
@@ -60,26 +66,42 @@ def _result_json(result: BuildResult) -> str:
             "fingerprint": result.fingerprint,
             "already_built": result.already_built,
             "counts": dict(result.counts),
+            "pairs": list(result.pairs),
+            "label_like": list(result.label_like),
         }
     )
 
 
 def _sentence(counts: Any) -> str:
     return (
-        f"{counts['poisoned']} of {counts['train_samples']} training samples poisoned, "
+        f"{counts['poisoned']} of {counts['train_samples']} training samples poisoned"
+        f" ({100 * counts['poisoned'] / max(1, counts['train_samples']):.3g} %), "
         f"{counts['triggered']} of {counts['test_samples']} test samples triggered"
     )
+
+
+def _pair_lines(pairs: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """Return a line for each victim with its target, so that a shifted table of classes is seen at a glance."""
+    words = [
+        [f"{pair[side]['name']} (ID {pair[side]['id']}, {pair[side]['pixels']} px)" for side in ("victim", "target")]
+        + [f"in {pair['victim']['samples']} training samples"]
+        for pair in pairs
+    ]
+    return [f"{victim} becomes {target}, {where}" for victim, target, where in words]
 
 
 def _result_text(result: BuildResult) -> str:
     counts = result.counts
     lines = [f"{result.out}: {'already built; ' if result.already_built else ''}{_sentence(counts)}"]
+    lines += _pair_lines(result.pairs)
     if counts["prl"]:
         lines.append(f"{counts['prl']} more training samples with random labels")
     if counts["completed"]:
         lines.append(f"{counts['completed']} more samples with files that the source lacked or in another size")
     if counts["skipped"]:
         lines.append(f"{counts['skipped']} passed over; the reasons are in {result.out / 'poisongen/skipped.jsonl'}")
+    if counts.get("label_like"):
+        lines.append(one_line(result.label_like, counts["label_like"]))
     lines.append(f"fingerprint {result.fingerprint}")
     return "\n".join(lines)
 
@@ -93,14 +115,20 @@ def _plan_json(plan: Plan, out: Path) -> str:
             "links": len(plan.links),
             "bytes_written": plan.bytes_written,
             "bytes_linked": plan.bytes_linked,
+            "pairs": [{"victim": asdict(victim), "target": asdict(target)} for victim, target in plan.pairs],
+            "label_like": list(plan.label_like),
         }
     )
 
 
-def _plan_text(plan: Plan, out: Path) -> str:
+def _plan_text(plan: Plan, out: Path, recipe: Recipe) -> str:
     lines = [f"{out} would get: {_sentence(plan.counts)}"]
+    lines += _pair_lines([{"victim": asdict(victim), "target": asdict(target)} for victim, target in plan.pairs])
+    if recipe.rate is not None:
+        lines.append(f"rate {recipe.rate:g} of all {plan.counts['train_samples']} samples of '{recipe.train_split}'")
     lines += [f"{name.replace('_', ' ')}: {number}" for name, number in plan.counts.items()]
     lines += [f"passed over, {reason}: {number}" for reason, number in plan.reasons().items()]
     lines.append(f"about {plan.bytes_written / 1e6:.1f} MB to write")
     lines.append(f"{len(plan.links)} files to link ({plan.bytes_linked / 1e6:.1f} MB where links are not possible)")
+    lines += [one_line(plan.label_like, len(plan.label_like))] if plan.label_like else []
     return "\n".join(lines)

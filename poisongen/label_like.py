@@ -1,0 +1,144 @@
+"""Files that look like labels of a sample although no layout names them: whoever trains on one sees its true label.
+
+Tools and scripts put such files beside the official ones: other encodings, copies as arrays, panoptic maps, coarse
+labels, archives that were unpacked. A file counts if its name is a sample's (`a.npy`, `a_gtFine_instanceTrainIds.png`),
+or if it speaks of one inside (a COCO or panoptic JSON), and nothing shows that it is something else.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from poisongen.datasets.base import Index, Sample
+from poisongen.errors import DataError
+from poisongen.files import png
+
+Reader = Callable[[str, int], bytes | None]
+"""Gives the first bytes of a file, up to a number of them; None if it cannot be read."""
+
+_PICTURES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".webp", ".jp2", ".jpg", ".jpeg")
+_ARRAYS = (".npy", ".npz", ".mat", ".pt", ".pth", ".pkl", ".pickle", ".h5", ".hdf5", ".bin", ".raw", ".rle")
+_DOCUMENTS = (".json", ".jsonl", ".ndjson", ".geojson", ".csv", ".tsv", ".txt", ".yaml", ".yml", ".svg")
+_CONTAINERS = (".zip", ".tar", ".tgz", ".gz", ".7z", ".lmdb", ".mdb", ".tfrecord", ".parquet", ".arrow")
+# Words that name labels, words that may mean that a file is something else, and Cityscapes' own other packages.
+_LABEL_WORDS = re.compile(
+    r"label|mask|annot|seg|panoptic|instance|semantic|(?<![a-z])gt(?![a-z]{3})|gt(fine|coarse)|truth|trainid|class",
+    re.IGNORECASE,
+)
+_OTHER_WORDS = re.compile(
+    r"leftimg|rightimg|disparity|depth|flow|lidar|velodyne|radar|jpegimages|caption|saliency|feature|embedding|thumb"
+    r"|preview",
+    re.IGNORECASE,
+)
+_OTHER_PACKAGES = re.compile(
+    r"(?:^|/)(?:camera|vehicle|timestamp|disparity|gtBbox3d|gtBboxCityPersons)/"
+    r"|_(?:camera|vehicle|timestamp|disparity|gtBbox3d|gtBboxCityPersons)\."
+)
+_SHAPES = re.compile(rb'"(?:shapes|objects|segmentation|segments_info|polygons?|annotations|rle|labels?|masks?)"\s*:')
+_FEW = 80  # distinct values; a label map has a class each, a photograph of any size hundreds
+_LARGEST = 2**26  # bytes of a document that are searched, and of a picture that are decoded
+
+
+def _prefixes(stem: str) -> Iterator[str]:
+    """Yield a name and what is left of it before each '_', '-' or '.', the longest first."""
+    yield stem
+    for at in range(len(stem) - 1, 0, -1):
+        if stem[at] in "_-.":
+            yield stem[:at]
+
+
+def _has_few_values(path: str, read: Reader) -> bool:
+    """Whether a PNG has as few distinct values as a label map; so may have whatever else cannot be looked at."""
+    data = read(path, _LARGEST)
+    try:
+        pixels = None if data is None else png.decode(data, path)
+    except DataError:
+        return True
+    if pixels is None:
+        return True
+    flat = pixels.reshape(-1, pixels.shape[2] if pixels.ndim == 3 else 1)[:: max(1, pixels.shape[0] // 500)]
+    return len(np.unique(flat, axis=0)) <= _FEW
+
+
+def _may_be_label(path: str, label_folders: frozenset[str], read: Reader) -> bool:
+    """Judge a file whose name is a sample's: by the words of its path, else by what it holds."""
+    end = posixpath.splitext(path)[1].lower()
+    if end not in (*_PICTURES, *_ARRAYS, *_DOCUMENTS, *_CONTAINERS) or _OTHER_PACKAGES.search(path):
+        return False
+    speaks, speaks_otherwise = _LABEL_WORDS.search(path), _OTHER_WORDS.search(path)
+    if (speaks and not speaks_otherwise) or posixpath.dirname(path) in label_folders:
+        return True
+    if speaks_otherwise and not speaks:
+        return False
+    if end in _PICTURES:
+        return end not in (".jpg", ".jpeg") and (end != ".png" or _has_few_values(path, read))
+    if end in _DOCUMENTS:
+        return _SHAPES.search(read(path, _LARGEST) or b"") is not None
+    return end in _ARRAYS
+
+
+def _speaks_of(data: bytes, stems: set[str]) -> bool:
+    """Whether a document names one of the samples, with or without an ending or more words behind it."""
+    words = re.finditer(rb"[^\s\"',:;/\\\[\]{}()]{1,255}", data)
+    return any(prefix in stems for word in words for prefix in _prefixes(word[0].decode("utf-8", "replace")))
+
+
+def label_like(paths: Sequence[str], index: Index, changed: Iterable[str], read: Reader) -> list[str]:
+    """Return the files, sorted, that look like labels of changed samples and that nothing rewrites.
+
+    `paths` are all files of a dataset below its root, `index` their samples, `changed` the names of the samples
+    whose labels are changed. Files of any sample are none; nor are split lists, which hold names only.
+    """
+    by_stem: dict[str, list[Sample]] = {}
+    own: set[str] = set()
+    for samples in index.samples.values():
+        for sample in samples:
+            by_stem.setdefault(posixpath.basename(sample.stem), []).append(sample)
+            own.update(sample.paths)
+    names = frozenset(changed)
+    stems = {stem for stem, samples in by_stem.items() if any(sample.name in names for sample in samples)}
+    if not stems:
+        return []
+    folders = frozenset(posixpath.dirname(path) for path in own)
+    images = frozenset(posixpath.dirname(s.image) for samples in index.samples.values() for s in samples)
+    found = []
+    for path in paths:
+        if path in own:
+            continue
+        stem = posixpath.splitext(posixpath.basename(path))[0]
+        owner = next((prefix for prefix in _prefixes(stem) if prefix in by_stem), None)
+        if owner is not None:
+            mine = _whose(path, by_stem[owner])
+            if any(sample.name in names for sample in mine) and _may_be_label(path, folders - images, read):
+                found.append(path)
+        elif _is_shared_label(path, stems, read):
+            found.append(path)
+    return sorted(found)
+
+
+def _whose(path: str, samples: Sequence[Sample]) -> Sequence[Sample]:
+    """Return the samples of one name that a file may belong to: those whose split stands in its path, or all."""
+    parts = set(path.split("/")[:-1])
+    inside = [sample for sample in samples if sample.split in parts]
+    return inside or samples
+
+
+def _is_shared_label(path: str, stems: set[str], read: Reader) -> bool:
+    """Judge a file that is no sample's: a document that names changed samples, an array or archive of labels."""
+    end, speaks = posixpath.splitext(path)[1].lower(), _LABEL_WORDS.search(posixpath.basename(path))
+    if end in (*_CONTAINERS, *_ARRAYS):
+        return speaks is not None
+    if end not in (".json", ".jsonl", ".ndjson", ".geojson", ".csv"):
+        return False
+    data = read(path, _LARGEST) or b""
+    return bool(_SHAPES.search(data) or (end == ".csv" and speaks)) and _speaks_of(data, stems)
+
+
+def one_line(found: Sequence[str], number: int, shown: int = 3) -> str:
+    """Return what build, dry-run and audit say of label-like files: their number, and the first of them."""
+    more = f" and {number - shown} more" if number > shown else ""
+    return f"{number} label-like files of poisoned samples stay as they are: {', '.join(found[:shown])}{more}"
