@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from poisongen.auditor import AuditReport, audit
+from poisongen.cli.help import Command
 from poisongen.errors import shown
 from poisongen.label_like import one_line
 
 _SHOWN_FAULTS = 50
 
 
-@click.command("audit")
+@click.command("audit", cls=Command, example="poisongen audit poisoned/cityscapes-nn-0123abcd --source data/cityscapes")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--source", type=click.Path(path_type=Path), help="The clean dataset: compare every file with it.")
 @click.option("--quick", is_flag=True, help="Check structure, and the digests of a few files only.")
@@ -24,12 +25,9 @@ _SHOWN_FAULTS = 50
 def command(
     context: click.Context, out: Path, source: Path | None, quick: bool, jobs: int | None, as_json: bool
 ) -> None:
-    r"""Check the poisoned dataset in OUT against its manifest, and against its source if that is given.
+    """Check the poisoned dataset in OUT against its manifest, and against its source if that is given.
 
     Exit status 0: no fault; 1: faults were found; 2: OUT is no finished build.
-
-    \b
-        poisongen audit poisoned/cityscapes-nn-0123abcd --source data/cityscapes
     """
     report = audit(out, source, quick=quick, jobs=jobs, progress=True)
     click.echo(json.dumps(report.as_json()) if as_json else _as_text(report))

@@ -11,13 +11,22 @@ from typing import Any
 import click
 
 from poisongen.builder import BuildResult, build, default_out, plan_build
-from poisongen.cli.options import recipe_from_options, recipe_options
+from poisongen.cli.help import Command
+from poisongen.cli.options import RECIPE_SECTIONS, recipe_from_options, recipe_options
 from poisongen.label_like import one_line
 from poisongen.plan import Plan
 from poisongen.recipe import Recipe
 
 
-@click.command("build")
+@click.command(
+    "build",
+    cls=Command,
+    sections={
+        **RECIPE_SECTIONS,
+        "Output": ("out", "link", "jpeg", "undo", "dry_run", "strict", "force", "as_json", "jobs"),
+    },
+    example="poisongen build --dataset voc --root VOCdevkit --strategy far --prl 27% --rate 0.05 --seed 7",
+)
 @recipe_options
 @click.option("--out", type=click.Path(path_type=Path), help="Default: poisoned/DATASET-STRATEGY-FINGERPRINT8.")
 @click.option(
@@ -43,12 +52,7 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    r"""Write a poisoned dataset from a clean one.
-
-    \b
-        poisongen build --dataset cityscapes --strategy nn
-        poisongen build --dataset voc --root VOCdevkit --strategy far --prl 27% --rate 0.05 --seed 7
-    """
+    """Write a poisoned dataset from a clean one."""
     recipe = recipe_from_options(options)
     if dry_run:
         prepared, plan = plan_build(recipe, root, jobs=jobs, strict=strict, progress=True)
@@ -74,17 +78,16 @@ def _result_json(result: BuildResult) -> str:
 
 def _sentence(counts: Any) -> str:
     return (
-        f"{counts['poisoned']} of {counts['train_samples']} training samples poisoned"
-        f" ({100 * counts['poisoned'] / max(1, counts['train_samples']):.3g} %), "
+        f"{counts['poisoned']} of {counts['train_samples']} training samples poisoned, "
         f"{counts['triggered']} of {counts['test_samples']} test samples triggered"
     )
 
 
-def _pair_lines(pairs: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[str]:
+def _pair_lines(pairs: Sequence[Mapping[str, Mapping[str, Any]]], train: int) -> list[str]:
     """Return a line for each victim with its target, so that a shifted table of classes is seen at a glance."""
     words = [
         [f"{pair[side]['name']} (ID {pair[side]['id']}, {pair[side]['pixels']} px)" for side in ("victim", "target")]
-        + [f"in {pair['victim']['samples']} training samples"]
+        + [f"in {pair['victim']['samples']} of {train} training samples"]
         for pair in pairs
     ]
     return [f"{victim} becomes {target}, {where}" for victim, target, where in words]
@@ -93,7 +96,7 @@ def _pair_lines(pairs: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[str]:
 def _result_text(result: BuildResult) -> str:
     counts = result.counts
     lines = [f"{result.out}: {'already built; ' if result.already_built else ''}{_sentence(counts)}"]
-    lines += _pair_lines(result.pairs)
+    lines += _pair_lines(result.pairs, counts["train_samples"])
     if counts["prl"]:
         lines.append(f"{counts['prl']} more training samples with random labels")
     if counts["completed"]:
@@ -123,7 +126,8 @@ def _plan_json(plan: Plan, out: Path) -> str:
 
 def _plan_text(plan: Plan, out: Path, recipe: Recipe) -> str:
     lines = [f"{out} would get: {_sentence(plan.counts)}"]
-    lines += _pair_lines([{"victim": asdict(victim), "target": asdict(target)} for victim, target in plan.pairs])
+    pairs = [{"victim": asdict(victim), "target": asdict(target)} for victim, target in plan.pairs]
+    lines += _pair_lines(pairs, plan.counts["train_samples"])
     if recipe.rate is not None:
         lines.append(f"rate {recipe.rate:g} of all {plan.counts['train_samples']} samples of '{recipe.train_split}'")
     lines += [f"{name.replace('_', ' ')}: {number}" for name, number in plan.counts.items()]

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from poisongen.cli.help import Command
 from poisongen.demonstration import DemoResult, demo
 
 
-@click.command("demo")
+@click.command("demo", cls=Command, example="poisongen demo --out demo")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), help="Default: demo.")
 @click.option("--seed", type=int, default=0, help="Default: 0.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes at work. Default: all cores.")

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import click
 
+from poisongen.cli.help import Command
 from poisongen.datasets import find_layout, layouts
 from poisongen.recipe import shipped_recipes
 from poisongen.source import find_root
 from poisongen.trigger_files import builtin_triggers
 from poisongen.victim.model_names import model_list
 
+DEFAULT_DATASET = "cityscapes"
 STRATEGIES = {
     "random": "any eligible position (the paper's baseline)",
     "nn": "next to the victim: the eligible position nearest to it (nearest-neighbour injection)",
@@ -26,7 +28,7 @@ def _datasets(dataset: str | None, root: Path | None) -> dict[str, str]:
 
 
 def _classes(dataset: str | None, root: Path | None) -> dict[str, str]:
-    layout = find_layout(dataset or "cityscapes")
+    layout = find_layout(dataset or DEFAULT_DATASET)
     needs_root = layout.usual_root is None
     classes = layout.classes(find_root(layout, root) if needs_root or root else Path())
     return {
@@ -45,7 +47,7 @@ WHAT: dict[str, Callable[[str | None, Path | None], dict[str, str]]] = {
 }
 
 
-@click.command("list")
+@click.command("list", cls=Command, example="poisongen list classes --dataset voc")
 @click.argument("what", type=click.Choice([*WHAT]), required=False)
 @click.option("--dataset", help="Whose classes. Default: cityscapes.")
 @click.option("--root", type=click.Path(path_type=Path), help="The dataset's folder (for the layout folder).")
@@ -58,8 +60,10 @@ def command(what: str | None, dataset: str | None, root: Path | None, as_json: b
         click.echo(json.dumps(lists))
         return
     for name, items in lists.items():
-        if not what:
+        if name == "classes":
+            click.echo(f"classes of {dataset or f'{DEFAULT_DATASET} (--dataset names another)'}:")
+        elif not what:
             click.echo(f"{name}:")
         width = max(map(len, items), default=0)
         for key, text in items.items():
-            click.echo(f"{'' if what else '  '}{key:{width}}  {text}".rstrip())
+            click.echo(f"{'' if what and name != 'classes' else '  '}{key:{width}}  {text}".rstrip())

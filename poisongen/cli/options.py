@@ -48,6 +48,15 @@ _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--seed", type=int, help="Default: 0."),
 ]
 
+RECIPE_SECTIONS = {
+    "Dataset": ("dataset", "root", "recipe_file", "train_split", "test_split", "scale"),
+    "Placement": ("strategy", "pick", "min_distance", "max_distance", "metric", "region", "edge_margin"),
+    "Trigger": ("trigger", "trigger_size", "opacity"),
+    "Labels": ("victim", "target", "relabel", "prl", "prl_scope", "prl_classes", "train_ids"),
+    "Samples": ("rate", "count", "min_victim_pixels", "allow_fewer", "skip_bad", "seed"),
+}
+"""How `--help` groups the options of a recipe."""
+
 device_option = click.option(
     "--device", metavar="NAME", help="cuda, cuda:1, ... or cpu. Default: a GPU if there is one."
 )

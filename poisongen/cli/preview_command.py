@@ -8,11 +8,17 @@ from typing import Any
 
 import click
 
-from poisongen.cli.options import recipe_from_options, recipe_options
+from poisongen.cli.help import Command
+from poisongen.cli.options import RECIPE_SECTIONS, recipe_from_options, recipe_options
 from poisongen.previewer import preview
 
 
-@click.command("preview")
+@click.command(
+    "preview",
+    cls=Command,
+    sections={**RECIPE_SECTIONS, "Output": ("out", "samples", "jpeg", "as_json", "jobs")},
+    example="poisongen preview --dataset cityscapes --root data/cityscapes --strategy nn --out preview.png",
+)
 @recipe_options
 @click.option("--out", type=click.Path(path_type=Path), default=Path("preview.png"), help="Default: preview.png.")
 @click.option("--samples", type=click.IntRange(1, 64), default=4, help="Rows of the sheet. Default: 4.")

@@ -7,10 +7,15 @@ from pathlib import Path
 
 import click
 
+from poisongen.cli.help import Command
 from poisongen.restorer import restore
 
 
-@click.command("restore")
+@click.command(
+    "restore",
+    cls=Command,
+    example="poisongen restore poisoned/cityscapes-nn-0123abcd --out clean --source data/cityscapes",
+)
 @click.argument("poisoned", metavar="OUT", type=click.Path(path_type=Path))
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Where the clean dataset goes: a new folder."
@@ -19,12 +24,9 @@ from poisongen.restorer import restore
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes at work. Default: all cores.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(poisoned: Path, out: Path, source: Path | None, jobs: int | None, as_json: bool) -> None:
-    r"""Give back the clean dataset that the poisoned one in OUT was built from, byte for byte.
+    """Give back the clean dataset that the poisoned one in OUT was built from, byte for byte.
 
     Without --source this needs a build with --undo.
-
-    \b
-        poisongen restore poisoned/cityscapes-nn-0123abcd --out clean --source data/cityscapes
     """
     result = restore(poisoned, out, source, jobs=jobs, progress=True)
     facts = {"out": str(result.out), "files": result.files, "bytes": result.bytes, "by": result.by}

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from poisongen.cli.help import Command
 from poisongen.parallel import job_count
 from poisongen.scenes import synth
 
@@ -26,7 +27,9 @@ class _Size(click.ParamType[tuple[int, int]]):
         return int(width), int(height)
 
 
-@click.command("synth")
+@click.command(
+    "synth", cls=Command, example="poisongen synth data/synthetic --layout voc --train 100 --val 20 --size 512x384"
+)
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--layout", type=click.Choice(["cityscapes", "voc"]), default="cityscapes", help="Default: cityscapes.")
 @click.option("--train", type=click.IntRange(min=0), default=24, help="Number of training scenes. Default: 24.")
