@@ -60,10 +60,11 @@ def command(what: str | None, dataset: str | None, root: Path | None, as_json: b
         click.echo(json.dumps(lists))
         return
     for name, items in lists.items():
-        if name == "classes":
-            click.echo(f"classes of {dataset or f'{DEFAULT_DATASET} (--dataset names another)'}:")
-        elif not what:
-            click.echo(f"{name}:")
+        title = name if name != "classes" else f"classes of {dataset or DEFAULT_DATASET}"
+        if not what:
+            click.echo(f"{title}:")
+        elif name == "classes" and not dataset:
+            click.echo(f"{title}; --dataset names another", err=True)
         width = max(map(len, items), default=0)
         for key, text in items.items():
-            click.echo(f"{'' if what and name != 'classes' else '  '}{key:{width}}  {text}".rstrip())
+            click.echo(f"{'' if what else '  '}{key:{width}}  {text}".rstrip())
