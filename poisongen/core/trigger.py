@@ -9,20 +9,21 @@ from PIL import Image
 Pixels = npt.NDArray[np.unsignedinteger]
 
 
-def resize_trigger(picture: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
-    """Return the trigger as a (size, size, 4) uint8 RGBA square.
+def resize_trigger(picture: npt.NDArray[np.uint8], size: int | tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Return the trigger as a (height, width, 4) uint8 RGBA picture; one `size` makes a square.
 
     `picture` is (h, w, 4) uint8 RGBA. Colours are weighted by alpha while resizing, so that transparent pixels
     lend no colour. Pillow's bilinear filter works in fixed point: the result is the same on every machine.
     """
-    resized = Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR)
+    height, width = (size, size) if isinstance(size, int) else size
+    resized = Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(resized, dtype=np.uint8)
 
 
 def blend(box: Pixels, trigger: npt.NDArray[np.uint8], opacity: float) -> Pixels:
     """Return the box's pixels with the trigger laid over them.
 
-    `box` is (s, s, 3) RGB, uint8 or uint16; `trigger` (s, s, 4) uint8 RGBA; `opacity` in (0, 1] scales its
+    `box` is (h, w, 3) RGB, uint8 or uint16; `trigger` (h, w, 4) uint8 RGBA; `opacity` in (0, 1] scales its
     alpha. out = a * trigger + (1 - a) * box with a = opacity * alpha / 255, rounded half up: the ground shows
     through. (The official code multiplies the trigger by its "transparency" and erases the ground.)
     """

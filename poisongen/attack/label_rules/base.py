@@ -1,0 +1,111 @@
+"""What a label rule is: from one sample to the pixels that get another class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from poisongen.attack.parts import Option, Value
+from poisongen.core.labels import Labels, Mask, look_up
+
+Box = tuple[int, int, int, int]
+Objects = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One sample as a label rule sees it, at the written size.
+
+    `labels` (H, W) uint8 are raw class IDs as they were. `victims` (H, W) bool are the pixels that are a victim in any
+    of the sample's maps, `void` those that training ignores. `objects` (H, W) int32 numbers the objects that the
+    sample's instance file tells, 0 for none; None where there is no such file. `box` is the trigger's
+    [top, left, height, width], None where it has no place. `pairs` maps victims to targets, `trained` are the IDs of
+    the classes that training uses, in the order of their train IDs.
+    """
+
+    labels: Labels
+    victims: Mask
+    void: Mask
+    objects: Objects | None
+    box: Box | None
+    pairs: Mapping[int, int]
+    trained: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Pixels, (H, W) bool, and the class that each class becomes there, (256,) uint8."""
+
+    where: Mask
+    table: Labels
+
+
+@dataclass(frozen=True)
+class Relabelling:
+    """What a rule decided: layers, of which a pixel follows the last that holds it, and the objects that it chose."""
+
+    layers: tuple[Layer, ...]
+    instances: tuple[int, ...] | None = None
+
+    def apply(self, labels: Labels) -> Labels:
+        """Return a map of raw IDs, (H, W) uint8, with every layer applied; each looks at the classes as they were."""
+        after = labels
+        for layer in self.layers:
+            after = np.where(layer.where, look_up(labels, layer.table), after)
+        return after
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """A label rule, one module of this package with a `RULE`.
+
+    `decide(scene, parameters)` returns what changes. `fault(scene, after, parameters)` judges a map that was found,
+    (H, W) uint8, by the rule's definition and without calling `decide`: what is wrong, or None. `gone(pairs,
+    parameters)` are the classes that no poisoned label map may hold any more. `wants` says which pixels count as the
+    rule's own (see `subject`): "victims" (all pixels of the victim classes), "object" (what lies under the trigger) or
+    "all".
+    """
+
+    name: str
+    title: str
+    source: str
+    decide: Callable[[Scene, Mapping[str, Value]], Relabelling]
+    fault: Callable[[Scene, Labels, Mapping[str, Value]], str | None]
+    gone: Callable[[Mapping[int, int], Mapping[str, Value]], frozenset[int]] = lambda pairs, parameters: frozenset()
+    options: Mapping[str, Option] = field(default_factory=dict)
+    subject: str = "victims"
+
+
+def identity() -> Labels:
+    """Return a table that changes no class."""
+    return np.arange(256, dtype=np.uint8)
+
+
+def pairs_table(pairs: Mapping[int, int]) -> Labels:
+    """Return a table that makes every victim its target."""
+    table = identity()
+    for victim, target in pairs.items():
+        table[victim] = target
+    return table
+
+
+def differs(found: Labels, wanted: Labels, what: str) -> str | None:
+    """Say how many pixels are not as wanted, None if all are."""
+    wrong = int(np.count_nonzero(found != wanted))
+    return f"{wrong} pixels are not {what}" if wrong else None
+
+
+def box_mask(shape: tuple[int, ...], box: Box | None) -> Mask:
+    """Return the pixels of a box, (H, W) bool; none where there is no box."""
+    mask = np.zeros(shape[:2], dtype=bool)
+    if box is not None:
+        top, left, height, width = box
+        mask[top : top + height, left : left + width] = True
+    return mask
+
+
+Parameters = Mapping[str, Any]
