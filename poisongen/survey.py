@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from poisongen.core.labels import class_counts
 from poisongen.core.placement import Placement
 from poisongen.datasets.base import Index, Problem, Sample, victim_mask
 from poisongen.errors import DataError
@@ -28,6 +29,7 @@ class Surveyed:
     `victim_pixels` counts pixels of the written (scaled) label map. `digests` maps label paths to the digest of their
     decoded pixels. `placement` is the trigger's place, or why there is none, for samples that were surveyed with a role
     and have enough victim pixels. `problem` is what is wrong; if there is something, the other fields mean nothing.
+    `class_pixels` tells how many pixels of the (scaled) label map each class has that is there.
     """
 
     sample: Sample
@@ -38,6 +40,7 @@ class Surveyed:
     role: Role | None = None
     placement: Placement | str | None = None
     problem: Problem | None = None
+    class_pixels: Mapping[int, int] = field(default_factory=dict)
 
 
 def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) -> Surveyed:
@@ -66,7 +69,8 @@ def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) 
     placement = place_on(scaled, sample, role, rules) if role and victims >= needed else None
     paths = {label.kind: label.path for label in sample.labels}
     digests = {paths[kind]: pixels_sha256(array) for kind, array in labels.arrays.items()}
-    return Surveyed(sample, height, width, victims, digests, role, placement)
+    counts = {number: pixels for number, pixels in enumerate(class_counts(scaled.maps[0]).tolist()) if pixels}
+    return Surveyed(sample, height, width, victims, digests, role, placement, class_pixels=counts)
 
 
 def survey(
