@@ -33,7 +33,7 @@ def classes_there(samples: Sequence[Sample], found: Mapping[str, Surveyed], rule
     """Name the classes that the samples' label maps hold, the largest first, with ID and pixels."""
     counts: Counter[int] = Counter()
     for sample in samples:
-        counts.update(found[sample.image].class_pixels if sample.image in found else {})
+        counts.update(found[sample.image].classes if sample.image in found else {})
     void, names = rules.classes.void, rules.classes.names
     there = [
         f"{number} '{names.get(number, '?')}'{' (void)' if number in void else ''} {pixels} px"

@@ -26,10 +26,10 @@ from poisongen.source import read_file
 class Surveyed:
     """What one read of a sample told: its size in pixels, how many of them are victims, its labels' digests.
 
-    `victim_pixels` counts pixels of the written (scaled) label map. `digests` maps label paths to the digest of their
-    decoded pixels. `placement` is the trigger's place, or why there is none, for samples that were surveyed with a role
-    and have enough victim pixels. `problem` is what is wrong; if there is something, the other fields mean nothing.
-    `class_pixels` tells how many pixels of the (scaled) label map each class has that is there.
+    `victim_pixels` counts pixels of the written (scaled) label map, `classes` those of every class in it.
+    `digests` maps label paths to the digest of their decoded pixels. `placement` is the trigger's place, or why there
+    is none, for samples that were surveyed with a role and have enough victim pixels. `problem` is what is wrong; if
+    there is something, the other fields mean nothing.
     """
 
     sample: Sample
@@ -40,7 +40,7 @@ class Surveyed:
     role: Role | None = None
     placement: Placement | str | None = None
     problem: Problem | None = None
-    class_pixels: Mapping[int, int] = field(default_factory=dict)
+    classes: Mapping[int, int] = field(default_factory=dict)
 
 
 def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) -> Surveyed:
@@ -69,8 +69,9 @@ def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) 
     placement = place_on(scaled, sample, role, rules) if role and victims >= needed else None
     paths = {label.kind: label.path for label in sample.labels}
     digests = {paths[kind]: pixels_sha256(array) for kind, array in labels.arrays.items()}
-    counts = {number: pixels for number, pixels in enumerate(class_counts(scaled.maps[0]).tolist()) if pixels}
-    return Surveyed(sample, height, width, victims, digests, role, placement, class_pixels=counts)
+    counts = class_counts(scaled.maps[0])
+    classes = {int(number): int(counts[number]) for number in np.flatnonzero(counts)}
+    return Surveyed(sample, height, width, victims, digests, role, placement, classes=classes)
 
 
 def survey(

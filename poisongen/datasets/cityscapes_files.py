@@ -53,6 +53,7 @@ def scan(root: Path, files: Sequence[str]) -> Index:
     """Pair images and label files by name."""
     images: dict[tuple[str, str], str] = {}
     others: dict[tuple[str, str], str] = {}
+    other_labels: dict[tuple[str, str], str] = {}
     labels: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     problems: list[Problem] = []
 
@@ -62,6 +63,10 @@ def scan(root: Path, files: Sequence[str]) -> Index:
             problems.append(Problem(file.split, f"{file.split}/{stem}", file.path, text))
         else:
             found[key] = file.path
+
+    def hint(there: dict[tuple[str, str], str], key: tuple[str, str]) -> str:
+        reads = "poisongen reads Cityscapes' pictures as PNG only; convert it"
+        return f": {there[key]} is there, but {reads}" if key in there else ""
 
     for file in _tree(files, _IMAGE_FOLDER):
         start, end = posixpath.splitext(file.name)
@@ -75,25 +80,27 @@ def scan(root: Path, files: Sequence[str]) -> Index:
     for file in _tree(files, _LABEL_FOLDER):
         start, end = posixpath.splitext(file.name)
         stem, mark, kind = start.rpartition(_LABEL_MARK)
+        stem = f"{file.city}/{stem}"
         if mark and _LABEL_ENDS.get(kind) == end.lower():
-            above, stem = file.above, f"{file.city}/{stem}"
+            above = file.above
             add(labels[file.split, stem], kind, file, stem)
-    reads = "poisongen reads Cityscapes' images as PNG only; convert it"
+        elif mark and kind == "labelIds":
+            other_labels[file.split, stem] = file.path
     if not images:
-        there = f": {next(iter(others.values()))} is there, but {reads}" if others else "; give the folder above"
+        there = hint(others, next(iter(others))) if others else "; give the folder above"
         raise DataError(root, f"no Cityscapes here: there is no {_IMAGE_FOLDER}/SPLIT/CITY/*{_IMAGE_MARK}.png{there}")
     samples: dict[str, list[Sample]] = defaultdict(list)
     for split, stem in sorted(images.keys() | labels.keys()):
         name, kinds = f"{split}/{stem}", labels.get((split, stem), {})
         image = images.get((split, stem))
         if image is None:
-            other = others.get((split, stem))
-            hint = f": {other} is there, but {reads}" if other else ""
             wanted = f"{_IMAGE_FOLDER}/{split}/{stem}{_IMAGE_MARK}.png"
-            problems.append(Problem(split, name, next(iter(kinds.values())), f"label without image ({wanted}){hint}"))
+            text = f"label without image ({wanted}){hint(others, (split, stem))}"
+            problems.append(Problem(split, name, next(iter(kinds.values())), text))
         elif "labelIds" not in kinds:
             wanted = _label_path(split, stem, "labelIds", above)
-            problems.append(Problem(split, name, image, f"image without label ({wanted})", only_if_used=not kinds))
+            text = f"image without label ({wanted}){hint(other_labels, (split, stem))}"
+            problems.append(Problem(split, name, image, text, only_if_used=not kinds))
         else:
             files_of = tuple(LabelFile(kind, kinds[kind]) for kind in _LABEL_ENDS if kind in kinds)
             samples[split].append(Sample(split, stem, image, files_of))
