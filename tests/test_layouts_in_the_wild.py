@@ -155,6 +155,21 @@ def test_shadows_are_no_part_of_a_dataset(layout, poisongen, roots, tmp_path):
         assert "already built" in result.out, result.err
 
 
+def test_shadows_that_appear_before_a_build_goes_on(poisongen, folder, tmp_path, monkeypatch):
+    wanted = built(poisongen, folder, FOLDER, tmp_path / "a")
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("poisongen.builder._write_records", stop)
+        call = ("build", *FOLDER, "--root", folder, "--out", tmp_path / "b", "--jobs", 1)
+        assert poisongen(*call).code == 130
+        cast_shadows(folder)
+    assert built(poisongen, folder, FOLDER, tmp_path / "b") == wanted
+    sound(poisongen, tmp_path / "b", folder, tmp_path, same=False)
+
+
 @pytest.mark.parametrize("side", ["images", "masks"])
 def test_a_shadow_on_one_side_changes_no_count(side, poisongen, folder, tmp_path):
     for path in list(folder.glob(f"{side}/*/*.png")):

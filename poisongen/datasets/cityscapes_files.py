@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +49,12 @@ def _tree(files: Sequence[str], folder: str) -> list[_Found]:
     return own or found
 
 
+def _hint(there: Mapping[tuple[str, str], str], key: tuple[str, str]) -> str:
+    """Return what to add to 'is missing' where the file is there, but in another format; else ''."""
+    reads = "poisongen reads Cityscapes' pictures as PNG only; convert it"
+    return f": {there[key]} is there, but {reads}" if key in there else ""
+
+
 def scan(root: Path, files: Sequence[str]) -> Index:
     """Pair images and label files by name."""
     images: dict[tuple[str, str], str] = {}
@@ -63,10 +69,6 @@ def scan(root: Path, files: Sequence[str]) -> Index:
             problems.append(Problem(file.split, f"{file.split}/{stem}", file.path, text))
         else:
             found[key] = file.path
-
-    def hint(there: dict[tuple[str, str], str], key: tuple[str, str]) -> str:
-        reads = "poisongen reads Cityscapes' pictures as PNG only; convert it"
-        return f": {there[key]} is there, but {reads}" if key in there else ""
 
     for file in _tree(files, _IMAGE_FOLDER):
         start, end = posixpath.splitext(file.name)
@@ -87,7 +89,7 @@ def scan(root: Path, files: Sequence[str]) -> Index:
         elif mark and kind == "labelIds":
             other_labels[file.split, stem] = file.path
     if not images:
-        there = hint(others, next(iter(others))) if others else "; give the folder above"
+        there = _hint(others, next(iter(others))) if others else "; give the folder above"
         raise DataError(root, f"no Cityscapes here: there is no {_IMAGE_FOLDER}/SPLIT/CITY/*{_IMAGE_MARK}.png{there}")
     samples: dict[str, list[Sample]] = defaultdict(list)
     for split, stem in sorted(images.keys() | labels.keys()):
@@ -95,11 +97,11 @@ def scan(root: Path, files: Sequence[str]) -> Index:
         image = images.get((split, stem))
         if image is None:
             wanted = f"{_IMAGE_FOLDER}/{split}/{stem}{_IMAGE_MARK}.png"
-            text = f"label without image ({wanted}){hint(others, (split, stem))}"
+            text = f"label without image ({wanted}){_hint(others, (split, stem))}"
             problems.append(Problem(split, name, next(iter(kinds.values())), text))
         elif "labelIds" not in kinds:
             wanted = _label_path(split, stem, "labelIds", above)
-            text = f"image without label ({wanted}){hint(other_labels, (split, stem))}"
+            text = f"image without label ({wanted}){_hint(other_labels, (split, stem))}"
             problems.append(Problem(split, name, image, text, only_if_used=not kinds))
         else:
             files_of = tuple(LabelFile(kind, kinds[kind]) for kind in _LABEL_ENDS if kind in kinds)
