@@ -24,6 +24,7 @@ from poisongen.label_like import label_like
 from poisongen.manifest import FOLDER, MANIFEST, RECIPE, SUMMARY, TRIGGERED, LinkRecord, SampleRecord
 from poisongen.parallel import for_each, job_count
 from poisongen.rules import Rules, make_rules, settle
+from poisongen.shadow import is_shadow
 from poisongen.source import list_files
 from poisongen.undo import UndoRecord, undo_paths
 
@@ -228,7 +229,8 @@ def _make_rules(records: Records, listing: Listing, places: Places, findings: Fi
 
 def _make_index(listing: Listing, places: Places, rules: Rules, findings: Findings) -> Index | None:
     """Pair the files of OUT into samples, as the layout does; its split lists must be plain files, or the source's."""
-    paths = sorted(path for path in listing.entries if path.split("/")[0] not in (FOLDER, TRIGGERED))
+    own = (FOLDER, TRIGGERED)
+    paths = sorted(path for path in listing.entries if path.split("/")[0] not in own and not is_shadow(path))
     lists = [path for path in paths if path.endswith(".txt")]
     if places.root is None and not all(listing.plain(path) for path in lists):
         findings.note("samples that no record names: the split lists are links (give --source)")

@@ -16,16 +16,24 @@ LARGEST_YAML = 2**20  # bytes; YAML is read slowly
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML without anchors: a few lines of them can stand for gigabytes."""
+    """YAML without anchors (a few lines of them can stand for gigabytes) and without keys that stand there twice."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
             raise yaml.YAMLError("anchors and aliases are not read")
         return super().compose_node(parent, index)
 
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        mapping = super().construct_mapping(node, deep)
+        if len(mapping) != len(node.value):
+            keys = [key.value for key, _ in node.value]
+            twice = next((key for key in keys if keys.count(key) > 1), keys[0])
+            raise yaml.YAMLError(f"the key '{twice}' stands there twice")
+        return mapping
+
 
 def parse_yaml(text: str) -> Any:
-    """Parse YAML text without aliases; yaml.YAMLError, ValueError or RecursionError where that fails."""
+    """Parse YAML text without aliases or double keys; yaml.YAMLError, ValueError or RecursionError if that fails."""
     return yaml.load(text, Loader=_PlainLoader)  # noqa: S506  a subclass of SafeLoader
 
 

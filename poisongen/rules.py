@@ -134,6 +134,8 @@ def _prl_rules(recipe: Recipe, classes: ClassTable, victims: frozenset[int]) -> 
     elif recipe.prl_classes == "dataset":
         allowed = frozenset(classes.trained) - victims
     elif recipe.prl_classes == "void":
+        if classes.void_id is None:
+            raise ChoiceError("--prl-classes void: this dataset has no void class")
         allowed = frozenset({classes.void_id})
     else:
         allowed = frozenset({classes.find(recipe.prl_classes)})

@@ -21,12 +21,13 @@ Array = npt.NDArray[Any]
 class ClassTable:
     """A dataset's classes: `names` maps every legal raw ID to its name, `void` are the IDs that training ignores.
 
-    `void_id` is the one that is written where a pixel is to become void. `colours` (RGB) serve pictures only.
+    `void_id` is the one that is written where a pixel is to become void, None where the dataset has no void.
+    `colours` (RGB) serve pictures only.
     """
 
     names: Mapping[int, str]
     void: frozenset[int]
-    void_id: int
+    void_id: int | None
     colours: Mapping[int, tuple[int, int, int]] = field(default_factory=dict)
 
     @property
@@ -161,11 +162,13 @@ class Layout:
 def id_fault(array: Array, legal: Sequence[int] | frozenset[int], what: str) -> str | None:
     """Return what is wrong with a map of 8-bit IDs: its type, or the first ID that is not legal."""
     if array.dtype != np.uint8:
-        return f"{what} must be 8-bit, this file is {array.dtype.itemsize * 8}-bit"
+        bits = array.dtype.itemsize * 8
+        return f"a label map must be 8-bit, this one is {bits}-bit; save its class IDs with 8 bits for each pixel"
     counts = class_counts(array)
     for number in np.flatnonzero(counts):
         if int(number) not in legal:
-            return f"ID {number} is outside the table of {what} ({int(counts[number])} pixels)"
+            begin = f"; that table begins at {min(legal)}, give 0 a line as well" if number == 0 else ""
+            return f"ID {number} is outside the table of {what} ({int(counts[number])} pixels){begin}"
     return None
 
 

@@ -86,6 +86,9 @@ def place_link(source: Path, path: Path, mode: LinkMode) -> None:
     except OSError as error:
         if mode == "hardlink" and error.errno in _NO_LINKS:
             raise OutputError(f"--link hardlink: {path} cannot be a hard link to {source}; use --link auto") from None
+        if mode == "symlink" and error.errno in _NO_LINKS:
+            where = f"{path.parent} lies on a file system that has no symbolic links ({error.strerror})"
+            raise OutputError(f"--link symlink: {where}; use --link copy") from None
         raise
     finally:
         beside.unlink(missing_ok=True)

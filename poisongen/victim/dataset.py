@@ -11,6 +11,7 @@ from poisongen.datasets.base import ClassTable, Layout, Sample
 from poisongen.errors import ChoiceError, DataError
 from poisongen.inventory import records
 from poisongen.manifest import FOLDER, MANIFEST, RECIPE, TRIGGERED, SampleRecord
+from poisongen.pairing import pair_files
 from poisongen.recipe import Recipe, make_recipe, read_recipe_file
 from poisongen.source import list_files
 
@@ -75,7 +76,11 @@ def open_dataset(root: Path, layout_name: str | None = None) -> Dataset:
     layout = find_layout(name)
     own = (f"{FOLDER}/", f"{TRIGGERED}/") if recipe is not None else ()
     files = [file.path for file in list_files(root) if not file.path.startswith(own)]
-    return Dataset(root, layout, layout.classes(root), layout.scan(root, files).samples, recipe)
+    index = pair_files(layout, root, files)
+    for problem in index.problems:
+        if (root / problem.path).is_symlink() and not (root / problem.path).exists():
+            raise DataError(root / problem.path, f"{problem.text}; put the file there, or remove the link")
+    return Dataset(root, layout, layout.classes(root), index.samples, recipe)
 
 
 def read_triggered(dataset: Dataset) -> list[TriggeredSample]:
