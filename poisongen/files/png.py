@@ -28,6 +28,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LARGEST_PICTURE = 2**27  # pixels; a file that claims more is a decompression bomb
 LARGEST_SIDE = 65_535
 
+_ANCILLARY = 0x20  # a small first letter
 GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6
 CHANNELS = {GRAY: 1, RGB: 3, PALETTE: 1, GRAY_ALPHA: 2, RGBA: 4}
 _DEPTHS = {GRAY: (1, 2, 4, 8, 16), RGB: (8, 16), PALETTE: (1, 2, 4, 8), GRAY_ALPHA: (8, 16), RGBA: (8, 16)}
@@ -92,8 +93,16 @@ def parse_header(payload: bytes, name: object) -> Png:
     return Png(width, height, depth, colour, interlace == 1, ())
 
 
+def _is_chunk_type(kind: bytes) -> bool:
+    """Tell whether four bytes are a chunk's type at all: letters."""
+    return kind.isalpha()
+
+
 def parse(data: bytes, name: object) -> Png:
-    """Take a PNG file apart and check it: signature, lengths and checksums of all chunks, its end. DataError."""
+    """Take a PNG file apart and check it: signature, lengths and checksums of its chunks, its end. DataError.
+
+    Chunks that no sample depends on may have a wrong checksum: decoders warn of it and read the picture whole.
+    """
     if data[:8] != SIGNATURE:
         raise DataError(name, "not a PNG file")
     chunks: list[tuple[bytes, bytes]] = []
@@ -105,7 +114,8 @@ def parse(data: bytes, name: object) -> Png:
         end = at + 12 + length
         if end > len(data):
             raise DataError(name, "truncated PNG: the file ends within a chunk")
-        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+        wrong = zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big")
+        if wrong and not (_is_chunk_type(kind) and kind[0] & _ANCILLARY):
             raise DataError(name, f"damaged PNG: wrong checksum in its {kind.decode('latin-1')} chunk")
         if kind == b"IEND":
             break
@@ -182,7 +192,7 @@ def decode(data: bytes, name: object, png: Png | None = None) -> Array:
     if packed_passes or not _REFUSES_DAMAGE:
         _check_stream(png, stream, name)
     if packed_passes:
-        return _decode_packed_interlaced(png, data, name)
+        return _decode_packed_interlaced(png, stream, name)
     row, size = _row_bytes(png)
     colour, depth, channels, dtype = _CARRIERS[size]
     carrier = SIGNATURE + _header_chunk(row, png.height, depth, colour, png.interlaced)
@@ -228,12 +238,16 @@ def _pack(samples: Array, bit_depth: int) -> Array:
     return np.packbits(bits.reshape(samples.shape[0], -1), axis=1)
 
 
-def _decode_packed_interlaced(png: Png, data: bytes, name: object) -> Array:
+def _decode_packed_interlaced(png: Png, stream: bytes, name: object) -> Array:
     """Decode an interlaced picture of fewer than 8 bits, whose passes are packed each on its own, with Pillow."""
+    bare = SIGNATURE + _header_chunk(png.width, png.height, png.bit_depth, png.colour_type, interlaced=True)
+    bare += b"" if png.palette is None else _chunk(b"PLTE", png.palette)
+    bare += _chunk(b"IDAT", stream) + _chunk(b"IEND", b"")
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            samples = np.asarray(image)
+            with Image.open(io.BytesIO(bare), formats=("PNG",)) as image:
+                samples = np.asarray(image)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(name, f"damaged PNG: {error}") from None
     if png.colour_type == PALETTE:
