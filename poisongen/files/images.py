@@ -189,6 +189,12 @@ def resize(data: bytes, pixels: Array, size: tuple[int, int], name: object) -> A
     return resize_image(pixels, size)
 
 
+def check_rewritable(data: bytes, name: object) -> None:
+    """Raise DataError if the file's header says that `replace_box` cannot rewrite it block by block."""
+    if _format(data, name) == "jpeg":
+        jpeg.check_rewritable(data, name)
+
+
 def replace_box(
     data: bytes, pixels: Array, box: Box, patch: Array, name: object, jpeg_mode: Literal["blocks", "reencode"]
 ) -> tuple[bytes, Array]:

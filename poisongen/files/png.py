@@ -28,7 +28,6 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LARGEST_PICTURE = 2**27  # pixels; a file that claims more is a decompression bomb
 LARGEST_SIDE = 65_535
 
-_ANCILLARY = 0x20  # a small first letter
 GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6
 CHANNELS = {GRAY: 1, RGB: 3, PALETTE: 1, GRAY_ALPHA: 2, RGBA: 4}
 _DEPTHS = {GRAY: (1, 2, 4, 8, 16), RGB: (8, 16), PALETTE: (1, 2, 4, 8), GRAY_ALPHA: (8, 16), RGBA: (8, 16)}
@@ -93,16 +92,8 @@ def parse_header(payload: bytes, name: object) -> Png:
     return Png(width, height, depth, colour, interlace == 1, ())
 
 
-def _is_chunk_type(kind: bytes) -> bool:
-    """Tell whether four bytes are a chunk's type at all: letters."""
-    return kind.isalpha()
-
-
 def parse(data: bytes, name: object) -> Png:
-    """Take a PNG file apart and check it: signature, lengths and checksums of its chunks, its end. DataError.
-
-    Chunks that no sample depends on may have a wrong checksum: decoders warn of it and read the picture whole.
-    """
+    """Take a PNG file apart and check it: signature, lengths and checksums of all chunks, its end. DataError."""
     if data[:8] != SIGNATURE:
         raise DataError(name, "not a PNG file")
     chunks: list[tuple[bytes, bytes]] = []
@@ -114,8 +105,7 @@ def parse(data: bytes, name: object) -> Png:
         end = at + 12 + length
         if end > len(data):
             raise DataError(name, "truncated PNG: the file ends within a chunk")
-        wrong = zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big")
-        if wrong and not (_is_chunk_type(kind) and kind[0] & _ANCILLARY):
+        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
             raise DataError(name, f"damaged PNG: wrong checksum in its {kind.decode('latin-1')} chunk")
         if kind == b"IEND":
             break
