@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -44,6 +45,7 @@ def _quietly(function: Callable[[Item], Result], item: Item, main_process: int) 
     if os.getpid() != main_process:
         cv2.setNumThreads(1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        warnings.simplefilter("ignore")  # as on the command line
     try:
         return function(item)
     except Exception as error:

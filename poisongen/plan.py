@@ -235,9 +235,9 @@ def _other_tasks(
         sample = in_training.get(image, surveyed.sample)
         missing = completions(sample, rules, layout)
         if everywhere and image in in_training:
-            tasks.append(Task(sample, "prl", "", None, missing))
+            tasks.append(Task(sample, "prl", "", None, missing, surveyed.image_sha256))
         elif missing or rules.recipe.scale != 1:
-            tasks.append(Task(sample, "completed", "", None, missing))
+            tasks.append(Task(sample, "completed", "", None, missing, surveyed.image_sha256))
     return tasks
 
 

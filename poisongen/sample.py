@@ -26,16 +26,22 @@ from poisongen.source import read_file
 
 Array = npt.NDArray[Any]
 
+_ROOMY = 256  # values; a label file for so many holds every class
+
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be done to one sample. Its files go below `prefix` ('' or 'triggered/') in OUT."""
+    """What is to be done to one sample. Its files go below `prefix` ('' or 'triggered/') in OUT.
+
+    `image_sha256` is the digest of the image's pixels where the survey has decoded it.
+    """
 
     sample: Sample
     role: Role
     prefix: str
     placement: Placement | None
     completions: tuple[LabelFile, ...]
+    image_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,10 +54,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _NewFile:
-    """A label or image after the work: new bytes, or None where the source's file stays, and its pixels."""
+    """A label or image after the work: new bytes, or None where the source's file stays, its pixels, their digest."""
 
     data: bytes | None
     pixels: Array | None
+    digest: str | None = None
+
+    def pixels_sha256(self) -> str | None:
+        """Return the digest of the pixels; None for documents."""
+        return self.digest if self.pixels is None else images.pixels_sha256(self.pixels)
 
 
 def place_on(labels: LabelContents, sample: Sample, role: Role, rules: Rules) -> Placement | str:
@@ -67,9 +78,48 @@ def place_on(labels: LabelContents, sample: Sample, role: Role, rules: Rules) ->
 
 
 def place_sample(sample: Sample, role: Role, root: Path, rules: Rules) -> Placement | str:
-    """Read a sample's labels and choose the trigger's place, or say why there is none. DataError if they are bad."""
-    labels = read_labels(root, sample, rules, maps_only=True, surveyed=True)
-    return place_on(labels.scaled(rules.recipe.scale), sample, role, rules)
+    """Read a sample's labels and choose the trigger's place, or say why there is none.
+
+    DataError, with the advice to skip it, if the sample cannot be changed as its role demands: the survey left that
+    open because it did not know that the sample's turn would come.
+    """
+    labels = read_labels(root, sample, rules, surveyed=True)
+    placement = place_on(labels.scaled(rules.recipe.scale), sample, role, rules)
+    try:
+        if not isinstance(placement, str):
+            check_image(labels, sample, role, root, rules)
+            check_new_labels(labels, sample, role, root, rules)
+    except DataError as error:
+        raise DataError(error.path, f"{error.problem}; mend it, or go on without with --skip-bad") from None
+    return placement
+
+
+def check_image(labels: LabelContents, sample: Sample, role: Role | None, root: Path, rules: Rules) -> str:
+    """Decode a sample's image and return its pixels' digest.
+
+    DataError if it cannot be decoded, if its label map does not fit what EXIF makes of it, or if it cannot be changed.
+
+    With a role the image will get a trigger. So what only decoding finds is found before anything is written.
+    """
+    path, data = root / sample.image, read_file(root, sample.image)
+    pixels = images.decode(data, path)
+    mask = next(label.path for label in sample.labels if label.kind == labels.first)
+    stored = (pixels.shape[0], pixels.shape[1])
+    check_fit(root, sample.image, stored, orientation(data), mask, labels.maps[0].shape)
+    if role is not None and rules.recipe.scale == 1 and rules.recipe.jpeg == "blocks":
+        images.check_rewritable(data, path)
+    return images.pixels_sha256(pixels)
+
+
+def check_new_labels(original: LabelContents, sample: Sample, role: Role, root: Path, rules: Rules) -> None:
+    """Raise DataError if a label file of a sample cannot hold the classes that its role will give it."""
+    documents = {name for name, kind in label_kinds(rules).items() if kind.document}
+    paths = {label.kind: root / label.path for label in sample.labels}
+    if all(capacity(data, paths[kind]) >= _ROOMY for kind, data in original.raw.items() if kind not in documents):
+        return
+    labels = original.scaled(rules.recipe.scale)
+    change = _change_labels(labels, Task(sample, role, "", None, ()), rules)
+    _new_labels(labels, original, change, rules, paths)
 
 
 def _change_labels(labels: LabelContents, task: Task, rules: Rules) -> Change:
@@ -108,17 +158,27 @@ def _new_labels(
             continue
         array = kind.rewrite(labels.arrays[name], change, rules.classes)
         same = array.shape == original.arrays[name].shape and np.array_equal(array, original.arrays[name])
-        new[name] = _NewFile(None if same else _encode_labels(array, data, paths[name]), array)
+        new[name] = _NewFile(None if same else _encode_labels(array, original.arrays[name], data, paths[name]), array)
     return new
 
 
-def _encode_labels(array: Array, source: bytes, path: Path) -> bytes:
-    """Return a label file like the source's; DataError where a new class does not fit its bits or palette."""
+def capacity(source: bytes, path: Path) -> int:
+    """Return how many values a label PNG can hold: the entries of its palette, else what its bits allow. DataError."""
     facts = png.parse(source, path)
-    entries = len(facts.palette or b"") // 3 if facts.colour_type == png.PALETTE else 2**facts.bit_depth
-    if array.ndim == 2 and (largest := int(array.max())) >= entries:
-        raise DataError(path, f"the class {largest} does not fit this file, which holds 0 to {entries - 1}")
-    return png.encode(array, facts, labels=True)
+    return len(facts.palette or b"") // 3 if facts.colour_type == png.PALETTE else 1 << facts.bit_depth
+
+
+def _encode_labels(array: Array, old: Array, source: bytes, path: Path) -> bytes:
+    """Return a label file like the source's; DataError where a new value does not fit its bits or palette.
+
+    Values that the file holds already (`old`) fit, whatever its palette: void pixels often have no colour.
+    """
+    entries = capacity(source, path)
+    if array.ndim == 2 and int(array.max()) >= entries:
+        new = np.setdiff1d(array[array >= entries], old)
+        if new.size:
+            raise DataError(path, f"the class {new[-1]} does not fit this file, which holds 0 to {entries - 1}")
+    return png.encode(array, png.parse(source, path), labels=True)
 
 
 def _encoded(data: bytes, pixels: Array, path: Path) -> _NewFile:
@@ -127,8 +187,11 @@ def _encoded(data: bytes, pixels: Array, path: Path) -> _NewFile:
     return _NewFile(new, images.decode(new, path))
 
 
-def _new_image(data: bytes, pixels: Array, task: Task, rules: Rules, path: Path) -> _NewFile:
-    """Paste the trigger into an image with these pixels, in the written size."""
+def _new_image(data: bytes, task: Task, rules: Rules, path: Path) -> _NewFile:
+    """Paste the trigger, in the written size."""
+    if task.placement is None and rules.recipe.scale == 1 and task.image_sha256 is not None:
+        return _NewFile(None, None, task.image_sha256)
+    pixels = images.decode(data, path)
     height, width = pixels.shape[:2]
     size = scaled_size(height, width, rules.recipe.scale)
     resized = size != (height, width)
@@ -164,10 +227,7 @@ def do_task(task: Task, root: Path, rules: Rules) -> Outcome:
     image_data = read_file(root, sample.image)
     turn = orientation(image_data)
     new = _new_labels(labels, original, change, rules, {label.kind: root / label.path for label in sample.labels})
-    pixels = images.decode(image_data, root / sample.image)
-    mask = next(label.path for label in sample.labels if label.kind == labels.first)
-    check_fit(root, sample.image, (pixels.shape[0], pixels.shape[1]), turn, mask, original.maps[0].shape)
-    image = _new_image(image_data, pixels, task, rules, root / sample.image)
+    image = _new_image(image_data, task, rules, root / sample.image)
     contents: dict[str, bytes] = {}
     files = []
 
@@ -184,7 +244,7 @@ def do_task(task: Task, root: Path, rules: Rules) -> Outcome:
                 "written": file.data is not None,
                 "source_sha256": source_sha256,
                 "sha256": source_sha256 if file.data is None else bytes_sha256(file.data),
-                "pixels_sha256": None if file.pixels is None else images.pixels_sha256(file.pixels),
+                "pixels_sha256": file.pixels_sha256(),
             }
         )
 

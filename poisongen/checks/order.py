@@ -15,6 +15,7 @@ from poisongen.core.draws import draw_order, keyed_generator
 from poisongen.datasets import find_layout
 from poisongen.datasets.base import Index, Sample
 from poisongen.errors import DataError
+from poisongen.files import images, png
 from poisongen.files.images import pixels_sha256
 from poisongen.manifest import FOLDER, MANIFEST, SKIPPED, SUMMARY, TRIGGERED, SampleRecord, bytes_sha256
 from poisongen.rules import Rules
@@ -65,6 +66,7 @@ def read_linked(item: LinkedSample, places: Places, rules: Rules) -> LinkedFacts
     """Read an untouched sample's labels, test them against their digests, and count its victim pixels."""
     findings, sample = Findings(), item.sample
     maps: dict[str, Content] = {}
+    roomy = True
     for label in sample.labels:
         try:
             content = parse_file(read_out(places, label.path, label.path), label.kind, label.path, rules)
@@ -78,22 +80,33 @@ def read_linked(item: LinkedSample, places: Places, rules: Rules) -> LinkedFacts
         if content.pixels is not None and not item.bad:
             expected, found = item.digests[label.path], pixels_sha256(content.pixels)
             findings.test("files", found == expected, label.path, f"pixels_sha256 {expected}", found, sample.name)
+        roomy &= _holds_every_class(content, label.path)
         if find_layout(rules.recipe.dataset).kinds[label.kind].semantic:
             maps[label.kind] = content
     arrays = {kind: content.pixels for kind, content in maps.items() if content.pixels is not None}
     if len({array.shape for array in arrays.values()}) != 1:
         return LinkedFacts(findings, sample.image, None)
     if item.bad and not item.excused:
-        sound = _has_size(sample.image, next(iter(arrays.values())).shape, places, rules)
+        sound = roomy and _has_size(sample.image, next(iter(arrays.values())).shape, places, rules)
         expected = "a broken file, as skipped.jsonl says"
         findings.test("order", not sound, sample.image, expected, "a sound sample", sample.name)
     return LinkedFacts(findings, sample.image, int(victims_in(arrays, rules).sum()))
 
 
+def _holds_every_class(content: Content, path: str) -> bool:
+    """Tell whether a label file has room for any class: one of few bits or colours may have been passed over for it."""
+    if content.pixels is None:
+        return True
+    facts = png.parse(content.data, path)
+    return facts.bit_depth >= 8 and (facts.colour_type != png.PALETTE or len(facts.palette or b"") >= 3 * 256)
+
+
 def _has_size(path: str, shape: tuple[int, ...], places: Places, rules: Rules) -> bool:
-    """Tell whether an image of OUT can be decoded and has this height and width."""
+    """Tell whether an image of OUT can be decoded and changed, and has this height and width."""
     try:
         content = parse_file(read_out(places, path, path), "image", path, rules)
+        if rules.recipe.jpeg == "blocks":
+            images.check_rewritable(content.data, path)
     except (Refused, OSError, DataError):
         return False
     return content.pixels is not None and content.pixels.shape[:2] == shape

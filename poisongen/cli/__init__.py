@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
+import warnings
 from typing import Any
 
 import click
@@ -85,5 +86,11 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and leave with its exit status."""
-    sys.exit(_run(arguments))
+    """Run the command line and leave with its exit status.
+
+    What libraries warn of never reaches the terminal, nor does PYTHONWARNINGS change what a command does: what matters
+    of it is found by poisongen's own checks, and told in one line.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sys.exit(_run(arguments))
