@@ -65,7 +65,7 @@ def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) 
         placement = place_on(scaled, sample, role, rules) if role and victims >= needed else None
         changed = _roles_of(sample, victims, placement, role, rules)
         decoded = None
-        if _is_read(sample, role, rules):
+        if changed or _is_read(sample, rules):
             with_trigger = next((one for one in changed if one in ("poisoned", "triggered")), None)
             decoded = check_image(labels, sample, with_trigger, root, rules)
         for one in changed:
@@ -93,14 +93,13 @@ def _check_size(image: Header, sample: Sample, root: Path, labels: LabelContents
     check_fit(root, sample.image, stored, turn, mask, size)
 
 
-def _is_read(sample: Sample, role: Role | None, rules: Rules) -> bool:
-    """Tell whether build will read a sample's image, as far as that is known by now.
+def _is_read(sample: Sample, rules: Rules) -> bool:
+    """Tell whether build will read a sample's image even if it is neither poisoned nor relabelled.
 
-    Where bad samples are to be skipped that is every one: later it would be too late to take another sample.
+    Where bad samples are to be skipped every image counts: later it would be too late to take another sample.
     """
     completed = rules.recipe.train_ids == "auto" and bool(find_layout(rules.recipe.dataset).completions(sample))
-    changed = role is not None or completed or rules.recipe.scale != 1
-    return changed or rules.recipe.skip_bad or (_has_random_labels(rules) and sample.split == rules.recipe.train_split)
+    return completed or rules.recipe.scale != 1 or rules.recipe.skip_bad
 
 
 def _has_random_labels(rules: Rules) -> bool:

@@ -12,7 +12,7 @@ import io
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,9 @@ _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _JFIF, _ADOBE = 0xE0, 0xEE
 _PLAIN_JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 _DAMAGE = ("premature end", "corrupt jpeg", "inconsistent progression")
-_SURPLUS = re.compile(r"extraneous bytes before marker 0x([0-9a-f]{2})")
+_SURPLUS = "extraneous bytes before marker"
 _UNIT = re.compile(rb"\xff+\x00|[^\xff]", re.DOTALL)  # a coded byte; 0xFF is followed by a zero
-_MOST_INTERVALS = 128  # that are tried out for surplus bytes; more would take minutes
+_MOST_INTERVALS = 512  # that are tried out for surplus bytes; more would take minutes
 
 
 def picture_of(data: bytes, name: object) -> bytes:
@@ -47,13 +47,9 @@ def picture_of(data: bytes, name: object) -> bytes:
     _check_scans(found, name)
     progressive = _is_progressive(found)
     plain = [part for part in (_plain(part, progressive) for part in found) if part is not None]
-    words = _words(_joined(plain))
-    mended = plain
-    for _ in range(9):  # a kind of marker at a time: eight restart markers, and all others
-        surplus = _SURPLUS.search(words)
-        if surplus is None:
-            break
-        mended = _without_surplus(mended, int(surplus[1], 16), name)
+    mended, words = plain, _words(_joined(plain))
+    if _SURPLUS in words:
+        mended = _without_surplus(plain, name)
         words = _words(_joined(mended))
     if words:
         raise _damaged(name, words)
@@ -72,17 +68,21 @@ def _is_progressive(found: Sequence[Part]) -> bool:
 
 
 def _check_scans(found: Sequence[Part], name: object) -> None:
-    """Refuse a picture that lacks a component: decoders take it as gray, or as one colour, and say nothing."""
+    """Refuse a picture that lacks a component, or the last bits of what it began: decoders say nothing of that.
+
+    A progressive picture that was cut between two scans is such a one.
+    """
     head = next((part.data for part in found if part.marker in FRAMES), b"")
-    wanted = set(head[10::3][: head[9]]) if len(head) > 9 else set()
+    left = {(component, 0): 1 for component in head[10::3][: head[9]]} if len(head) > 9 else {}
     for part in found:
         if part.intervals and len(part.data) > 4:
             count = part.data[4]
-            first = part.data[5 + 2 * count : 6 + 2 * count]
-            if first == b"\x00" or not _is_progressive(found):
-                wanted -= set(part.data[5::2][:count])
-    if wanted:
-        raise DataError(name, f"truncated JPEG: {len(wanted)} of its components have no picture")
+            first, last, bits = (part.data[5 + 2 * count :] + bytes(3))[:3]
+            spectrum, low = (range(first, last + 1), bits & 15) if _is_progressive(found) else (range(1), 0)
+            left |= {(component, at): low for component in part.data[5::2][:count] for at in spectrum}
+    missing = {component for (component, _), low in left.items() if low}
+    if missing:
+        raise DataError(name, f"truncated JPEG: {len(missing)} of its components have no picture, or half of one")
 
 
 def _plain(part: Part, progressive: bool) -> Part | None:
@@ -143,27 +143,19 @@ def _blocks(data: bytes) -> list[Array] | None:
             return None
 
 
-def _places(found: Sequence[Part], marker: int) -> Iterator[tuple[int, int]]:
-    """Yield (part, interval) of all coded data that such a marker may follow."""
-    for index, part in enumerate(found):
-        last = len(part.intervals) - 1
-        for number in range(len(part.intervals)):
-            follows = 0xD0 + number % 8 if number < last else None
-            if follows == marker or (follows is None and not 0xD0 <= marker <= 0xD7):
-                yield index, number
+def _without_surplus(found: Sequence[Part], name: object) -> list[Part]:
+    """Return the parts without the bytes that follow the last block of a scan, or of an interval.
 
-
-def _without_surplus(found: Sequence[Part], marker: int, name: object) -> list[Part]:
-    """Return the parts without the bytes that follow the last block before markers of this kind."""
+    libjpeg counts such bytes together and names the next marker that it has to look for: they may stand anywhere.
+    """
     out = list(found)
-    places, blocks = list(_places(found, marker)), _blocks(_joined(found))
-    if blocks is None or len(places) > _MOST_INTERVALS:
+    places = [(index, number) for index, part in enumerate(out) for number in range(len(part.intervals))]
+    blocks = _blocks(_joined(found)) if len(places) <= _MOST_INTERVALS else None
+    if blocks is None:
         raise DataError(name, "damaged JPEG: it holds more coded data than blocks")
     for index, number in places:
         units = _UNIT.findall(out[index].intervals[number])
-
-        same = functools.partial(_same_with, out, index, number, blocks)
-        kept = _needed(units, same)
+        kept = _needed(units, functools.partial(_same_with, out, index, number, blocks))
         if kept is None:
             raise DataError(name, "damaged JPEG: it holds more coded data than blocks")
         out = _with_units(out, index, number, units[:kept])
