@@ -18,6 +18,7 @@ CHECKS = {
     "placement": "distance, eligible positions and classes under the box, computed anew",
     "source": "source files have their digests, and all unchanged files are the source's",
     "image": "pixels differ from the source in the box only, and there by the trigger",
+    "annotations": "written pictures hold nothing beside the picture but what the source's file holds",
     "relabelling": "labels differ from the source by relabelling and random labels only",
     "undo": "the undo store has its digests and covers every changed file",
 }

@@ -21,6 +21,7 @@ from poisongen.datasets.base import (
     id_fault,
     rewrite_ids,
 )
+from poisongen.datasets.label_checks import MAP_CHECK
 from poisongen.datasets.lists import read_split_list
 from poisongen.datasets.pairs import pair_folders
 from poisongen.documents import parse_yaml, read_text
@@ -155,6 +156,7 @@ LAYOUT = Layout(
         "mask": LabelKind(
             fault=lambda array, classes: id_fault(array, frozenset(classes.names), "the classes file"),
             rewrite=rewrite_ids,
+            check=MAP_CHECK,
             semantic=True,
         )
     },
