@@ -107,8 +107,8 @@ def _maps_agree(now: LabelNow) -> Wrong | None:
 
 def _maps_follow(now: LabelNow, before: LabelBefore) -> Wrong | None:
     """Its own victim pixels are their target, random pixels are as in the label map, and all else is the source's."""
-    if before.pixels is None:
-        return Wrong("a file of the source's own", "none", inherited=False)
+    if before.pixels is None or before.pixels.shape != now.ids.shape:
+        return Wrong("a label map of the source's own", "none", inherited=False)
     table = np.arange(256, dtype=np.uint8)
     for victim, target in now.pairs.items():
         table[victim] = target
