@@ -36,17 +36,21 @@ RECIPES |= {
 }
 
 
-@pytest.fixture(scope="session")
-def builds(tmp_path_factory, _cityscapes, _voc):
-    folder = tmp_path_factory.mktemp("builds")
-    without = shutil.copytree(_cityscapes, folder / "without-train-ids")
+def make_builds(folder, cityscapes, voc):
+    """Build every recipe below a folder; return each build's folder and source by name."""
+    without = shutil.copytree(cityscapes, folder / "without-train-ids")
     for path in without.rglob("*_labelTrainIds.png"):
         path.unlink()
-    roots = {name: _voc if recipe["dataset"] == "voc" else _cityscapes for name, recipe in RECIPES.items()}
+    roots = {name: voc if recipe["dataset"] == "voc" else cityscapes for name, recipe in RECIPES.items()}
     roots["derived"] = without
     for name, recipe in RECIPES.items():
         build(recipe, roots[name], folder / name, jobs=1, link="copy", undo=name == "cityscapes")
     return {name: (folder / name, roots[name]) for name in RECIPES}
+
+
+@pytest.fixture(scope="session")
+def builds(tmp_path_factory, _cityscapes, _voc):
+    return make_builds(tmp_path_factory.mktemp("builds"), _cityscapes, _voc)
 
 
 def test_there_are_many_cases():

@@ -79,6 +79,8 @@ def _inherited(story: Story, file: FileRecord, kind: LabelKind, rules: Rules) ->
     if content is None or not story.comparable:
         return False
     ids = next(iter(story.old_maps.values()))
+    if content.pixels is None and rules.recipe.scale != 1:
+        return False  # a document of another size, which is brought to OUT's
     if content.pixels is not None and content.pixels.shape[:2] != ids.shape:
         return False
     now = LabelNow(
