@@ -39,6 +39,8 @@ def read_dct(data: bytes) -> tuple[list[Array], list[Array], list[tuple[int, int
             tables = [np.asarray(image.qt[image.quant_tbl_no[index]], dtype=float) for index in range(len(parts))]
         except (OSError, RuntimeError, IndexError, TypeError) as error:
             raise ValueError(str(error)) from None
+    if any((table <= 0).any() for table in tables):
+        raise ValueError("a quantisation table holds a zero")  # and no block could be compared with anything
     factors = np.asarray(image.samp_factor)[: len(parts)].astype(int) if len(parts) > 1 else np.ones((1, 2), int)
     steps = [(int(down), int(across)) for down, across in factors.max(axis=0) // factors]
     return parts, tables, steps, str(image.jpeg_color_space.name)
