@@ -108,17 +108,8 @@ def _do(job: _Job, places: Places, rules: Rules) -> _Done:
     except Exception as error:
         logging.getLogger(__name__).debug("a check of %s broke off", job.name, exc_info=True)
         findings = Findings()
-        findings.test("files", False, job.name, "files that can be checked", _why(error), job.name)
+        findings.test("files", False, job.name, "files that can be checked", error, job.name)
         return _Done(findings)
-
-
-def _why(error: Exception) -> str:
-    """Say in words why a check broke off. Python's own words would tell a user nothing; the debug log has them."""
-    if isinstance(error, MemoryError):
-        return "contents that take more memory than there is"
-    if isinstance(error, OSError) and error.strerror:
-        return f"a file that cannot be read ({error.strerror})"
-    return "contents that no check foresees, so that they are not proved; please report it if they are sound"
 
 
 def audit(

@@ -155,6 +155,34 @@ def test_a_rewriter_that_does_nothing_is_found_by_the_check(toy, poisongen, tmp_
     assert poisongen("audit", out, "--source", toy, "--jobs", 1).code == 1
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ZeroDivisionError("division by zero"), "contents that no check foresees"),
+        (OverflowError("Python integer 1000 out of bounds for uint8"), "contents that no check foresees"),
+        (MemoryError(), "more memory than there is"),
+        (OSError(5, "Input/output error"), "cannot be read (Input/output error)"),
+        (OSError(), "cannot be read"),
+    ],
+)
+@pytest.mark.parametrize("asked", ["agrees", "follows"])
+def test_a_check_that_breaks_off_is_a_fault_in_words(toy, poisongen, tmp_path, monkeypatch, error, words, asked):
+    def breaks(*_):
+        raise error
+
+    out = tmp_path / "out"
+    assert poisongen("build", *TOY_BUILD, "--root", toy, "--out", out).code == 0
+    broken = replace(TOY.kinds["count"], check=replace(TOY.kinds["count"].check, **{asked: breaks}))
+    monkeypatch.setitem(layouts(), "toy", replace(TOY, kinds=TOY.kinds | {"count": broken}))
+    found = poisongen("audit", out, "--source", toy, "--jobs", 1, "--json")
+    faults = json.loads(found.out)["faults"]
+    assert (found.code, found.err) == (1, "")
+    assert {fault["sample"] for fault in faults} == {record["sample"] for record in manifest(out)}
+    said = [fault["found"] for fault in faults]
+    assert all(words in text for text in said)
+    assert not any(type(error).__name__ in text or "bounds" in text or "Errno" in text for text in said)
+
+
 # A source whose own files disagree: which file, what is done to it, the recipe's own options.
 
 

@@ -81,8 +81,8 @@ def _check_blocks(record: SampleRecord, before: bytes, after: bytes, findings: F
             read_dct(before),
             read_dct(after),
         )
-    except ValueError:
-        findings.test("image", False, path, "a JPEG of DCT blocks", "one that libjpeg does not read as such", name)
+    except ValueError as error:
+        findings.test("image", False, path, "a JPEG of DCT blocks", str(error), name)
         return
     alike = (old_steps, old_space) == (new_steps, new_space) and len(old) == len(new)
     alike = alike and all(np.array_equal(a, b) for a, b in zip(old_tables, new_tables, strict=True))

@@ -25,6 +25,17 @@ CHECKS = {
 """Each check by name, with what it proves."""
 
 
+def words(value: object) -> str:
+    """Return what a fault says of a value. Errors of this project speak for themselves; Python's own tell nobody."""
+    if isinstance(value, OSError):
+        return f"cannot be read ({value.strerror})" if value.strerror else "cannot be read"
+    if isinstance(value, MemoryError):
+        return "contents that take more memory than there is"
+    if isinstance(value, Exception) and not type(value).__module__.startswith("poisongen"):
+        return "contents that no check foresees, so that they are not proved; please report it if they are sound"
+    return str(value)
+
+
 @dataclass(frozen=True)
 class Fault:
     """One thing that is wrong. `file` is a path below OUT (or below the source, if `expected` says so)."""
@@ -56,7 +67,7 @@ class Findings:
         """Keep a fault; beyond the first thousand they are only counted."""
         self.faulty[check] += 1
         if len(self.faults) < MOST_FAULTS:
-            self.faults.append(Fault(check, sample[:300], file[:1000], str(expected)[:300], str(found)[:300]))
+            self.faults.append(Fault(check, sample[:300], file[:1000], words(expected)[:300], words(found)[:300]))
 
     def note(self, text: str) -> None:
         """Count something that could not be checked."""

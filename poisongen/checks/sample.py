@@ -56,8 +56,7 @@ def _read_written(
         findings.note("links not followed (give --source)")
         return None
     except (Refused, OSError) as refused:
-        found = f"cannot be read ({refused.strerror})" if isinstance(refused, OSError) else refused
-        findings.test("files", False, file.path, "a file", found, name)
+        findings.test("files", False, file.path, "a file", refused, name)
         return None
     digest = bytes_sha256(data)
     if not findings.test("files", digest == file.sha256, file.path, f"sha256 {file.sha256}", digest, name):
