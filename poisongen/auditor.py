@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -109,9 +110,9 @@ def _do(job: _Job, places: Places, rules: Rules) -> _Done:
         linked = read_linked(item, places, rules)
         return _Done(linked.findings, linked.image, linked.victims)
     except Exception as error:
+        logging.getLogger(__name__).debug("a check of %s broke off", job.name, exc_info=True)
         findings = Findings()
-        found = f"the check broke off ({type(error).__name__}: {error})"
-        findings.test("files", False, job.name, "files that can be checked", found, job.name)
+        findings.test("files", False, job.name, "files that can be checked", error, job.name)
         return _Done(findings)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poisongen.checks.against_source import check_image, check_labels
-from poisongen.checks.companions import Content, check_companions
+from poisongen.checks.companions import Content, Story, check_companions, check_written
 from poisongen.checks.faults import Findings
 from poisongen.checks.folder import LARGEST_FILE, LinkNotFollowedError, Places, Refused, check_picture_size, read_out
 from poisongen.checks.positions import check_placement, is_one_of
@@ -113,6 +113,7 @@ def _semantic(contents: Mapping[str, Content], rules: Rules) -> dict[str, Array]
         kind: content.pixels
         for kind, content in contents.items()
         if kind in kinds and kinds[kind].semantic and content.pixels is not None
+        if content.pixels.ndim == 2 and content.pixels.dtype == np.uint8
     }
     return maps if len({array.shape for array in maps.values()}) == 1 else {}
 
@@ -141,29 +142,30 @@ def check_sample(line: bytes, places: Places, rules: Rules) -> SampleFacts:
     record, findings = SampleRecord.model_validate_json(line), Findings()
     written = {file.kind: _read_written(record, file, places, rules, findings) for file in record.files}
     contents = {kind: content for kind, content in written.items() if content is not None}
-    maps = _semantic(contents, rules)
-    image = contents.get("image")
-    if maps:
-        check_companions(record, contents, maps, rules, findings)
-    elif len(contents) == len(record.files):
-        findings.test("labels", False, record.files[-1].path, "label maps of one size", "none", record.sample)
     before: dict[str, Content] = {}
     if places.root is not None:
         sources = {
             file.kind: _read_source(record, file, places, rules, written[file.kind], findings) for file in record.files
         }
         before = {kind: content for kind, content in sources.items() if content is not None}
+    story = Story(record, contents, _semantic(contents, rules), before, _semantic(before, rules))
+    maps, image = story.maps, contents.get("image")
+    if maps:
+        check_companions(story, rules, places.root is not None, findings)
+    elif len(contents) == len(record.files):
+        findings.test("labels", False, record.files[-1].path, "label maps of one size", "none", record.sample)
+    check_written(story, rules, findings)
     if image is not None and image.pixels is not None:
         shape = (image.pixels.shape[0], image.pixels.shape[1])
         if _box_fits(record, shape, rules, findings):
             untold = check_trigger(record, image.data, image.pixels, rules, findings)
             if untold and "image" not in before:
                 findings.note(f"{untold} (give --source)")
-            _check_place(record, shape, maps, _semantic(before, rules), rules, findings)
+            _check_place(record, shape, maps, story.old_maps, rules, findings)
             if "image" in before:
                 check_image(record, before["image"], image, rules, findings)
-    if before and maps:
-        check_labels(record, before, contents, rules, findings)
+    if story.old_maps and maps:
+        check_labels(story, rules, findings)
     known = maps and record.role != "poisoned"
     return SampleFacts(findings, int(victims_in(maps, rules).sum()) if known else None)
 

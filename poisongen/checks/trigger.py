@@ -37,8 +37,10 @@ def read_dct(data: bytes) -> tuple[list[Array], list[Array], list[tuple[int, int
             parts = [np.asarray(image.Y)]
             parts += [np.asarray(image.Cb), np.asarray(image.Cr)] if image.has_chrominance else []
             tables = [np.asarray(image.qt[image.quant_tbl_no[index]], dtype=float) for index in range(len(parts))]
-        except (OSError, RuntimeError, IndexError, TypeError) as error:
-            raise ValueError(str(error)) from None
+        except (OSError, RuntimeError, ValueError, IndexError, TypeError):
+            raise ValueError("one that libjpeg does not read as such") from None
+    if any((table <= 0).any() for table in tables):
+        raise ValueError("a quantisation table holds a zero")  # and no block could be compared with anything
     factors = np.asarray(image.samp_factor)[: len(parts)].astype(int) if len(parts) > 1 else np.ones((1, 2), int)
     steps = [(int(down), int(across)) for down, across in factors.max(axis=0) // factors]
     return parts, tables, steps, str(image.jpeg_color_space.name)
@@ -111,7 +113,7 @@ def check_trigger(record: SampleRecord, data: bytes, pixels: Array, rules: Rules
     try:
         tested, wrong = _wrong_blocks(data, trigger.box, rules.trigger[..., :3], opaque)
     except ValueError as error:
-        findings.test("trigger", False, path, "a JPEG of DCT blocks", error, name)
+        findings.test("trigger", False, path, "a JPEG of DCT blocks", str(error), name)
         return None
     if not tested:
         return "trigger pixels of JPEGs where no block lies wholly under an opaque trigger"

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poisongen.core.labels import Change, class_counts, class_mask, look_up
+from poisongen.datasets.label_checks import LabelCheck
 from poisongen.errors import ChoiceError
 
 Array = npt.NDArray[Any]
@@ -108,7 +109,8 @@ class LabelKind:
     """How one kind of label file is checked, rewritten and, where the source lacks it, derived.
 
     `fault(array, classes)` returns what is wrong with a decoded label file, or None. `rewrite(array, change,
-    classes)` returns the file's new array, equal to the old one wherever the change says nothing. `semantic`
+    classes)` returns the file's new array, equal to the old one wherever the change says nothing. `check` is how audit
+    judges the file: it is written by the kind's definition, without `rewrite`, and no kind goes without. `semantic`
     marks kinds that hold raw class IDs; a sample's first semantic file is its label map. `derive(ids, classes)`
     makes the file from the label map. `flat` is false for pictures with colour channels. For kinds that are no
     picture (`document` true), fault and rewrite work on the file's bytes, and `resize(bytes, width, height)` scales
@@ -117,6 +119,7 @@ class LabelKind:
 
     fault: Callable[[Any, ClassTable], str | None]
     rewrite: Callable[[Any, Change, ClassTable], Any]
+    check: LabelCheck
     semantic: bool = False
     derive: Callable[[Array, ClassTable], Array] | None = None
     document: bool = False

@@ -18,7 +18,9 @@ from poisongen.datasets.base import (
     rewrite_ids,
     table_lookup,
 )
+from poisongen.datasets.cityscapes_checks import COLOUR_CHECK, INSTANCE_CHECK, POLYGON_CHECK, TRAIN_ID_CHECK
 from poisongen.datasets.cityscapes_files import completions, scan
+from poisongen.datasets.label_checks import MAP_CHECK
 from poisongen.documents import parse_json
 
 
@@ -202,16 +204,24 @@ LAYOUT = Layout(
         "labelIds": LabelKind(
             fault=lambda array, classes: id_fault(array, frozenset(classes.names), "labelIds"),
             rewrite=rewrite_ids,
+            check=MAP_CHECK,
             semantic=True,
         ),
         "labelTrainIds": LabelKind(
             fault=lambda array, classes: id_fault(array, _LEGAL_TRAIN_IDS, "labelTrainIds"),
             rewrite=_rewrite_train_ids,
+            check=TRAIN_ID_CHECK,
             derive=_train_ids,
         ),
-        "instanceIds": LabelKind(fault=_instance_fault, rewrite=_rewrite_instances),
-        "color": LabelKind(fault=_colour_fault, rewrite=_rewrite_colour, flat=False),
-        "polygons": LabelKind(fault=_polygon_fault, rewrite=_rewrite_polygons, document=True, resize=_resize_polygons),
+        "instanceIds": LabelKind(fault=_instance_fault, rewrite=_rewrite_instances, check=INSTANCE_CHECK),
+        "color": LabelKind(fault=_colour_fault, rewrite=_rewrite_colour, check=COLOUR_CHECK, flat=False),
+        "polygons": LabelKind(
+            fault=_polygon_fault,
+            rewrite=_rewrite_polygons,
+            check=POLYGON_CHECK,
+            document=True,
+            resize=_resize_polygons,
+        ),
     },
     classes=lambda root: CLASSES,
     scan=scan,

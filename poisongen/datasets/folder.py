@@ -17,6 +17,7 @@ from poisongen.datasets.base import (
     rewrite_ids,
 )
 from poisongen.datasets.class_files import CLASS_FILES, read_classes
+from poisongen.datasets.label_checks import MAP_CHECK
 from poisongen.datasets.lists import read_split_list
 from poisongen.datasets.pairs import pair_folders
 from poisongen.errors import DataError
@@ -77,6 +78,7 @@ LAYOUT = Layout(
         "mask": LabelKind(
             fault=lambda array, classes: id_fault(array, frozenset(classes.names), "the classes file"),
             rewrite=rewrite_ids,
+            check=MAP_CHECK,
             semantic=True,
         )
     },

@@ -23,8 +23,10 @@ from poisongen.datasets.base import (
     id_fault,
     rewrite_ids,
 )
+from poisongen.datasets.label_checks import MAP_CHECK
 from poisongen.datasets.lists import read_split_list
 from poisongen.datasets.stems import find_stems
+from poisongen.datasets.voc_checks import OBJECT_CHECK
 from poisongen.errors import DataError
 
 NAMES = (
@@ -157,6 +159,7 @@ LAYOUT = Layout(
         kind: LabelKind(
             fault=lambda array, classes, kind=kind: id_fault(array, frozenset(classes.names), kind),  # type: ignore[misc]
             rewrite=rewrite_ids,
+            check=MAP_CHECK,
             semantic=True,
         )
         for kind in _KINDS[:2]
@@ -165,6 +168,7 @@ LAYOUT = Layout(
         "SegmentationObject": LabelKind(
             fault=lambda array, classes: id_fault(array, frozenset(range(256)), "SegmentationObject"),
             rewrite=_rewrite_objects,
+            check=OBJECT_CHECK,
         )
     },
     classes=lambda root: CLASSES,
