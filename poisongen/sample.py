@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from poisongen.algorithms import NO_POSITION, TOO_LARGE, UNSEEN
 from poisongen.core.draws import keyed_generator
 from poisongen.core.labels import Change, class_counts, class_mask, prl_pixel_count, random_labels, relabel
 from poisongen.core.placement import Placement, place
 from poisongen.core.resize import scaled_size
-from poisongen.core.trigger import blend
+from poisongen.core.trigger import blend, is_doubtful
 from poisongen.datasets.base import LabelFile, Sample, victim_mask
 from poisongen.errors import DataError
 from poisongen.files import images, png
@@ -62,13 +63,26 @@ def place_on(labels: LabelContents, sample: Sample, role: Role, rules: Rules) ->
     if placement is not None:
         return placement
     needed = rules.placement.size + 2 * rules.placement.edge_margin
-    return "trigger larger than the image" if needed > min(label_map.shape) else "no eligible position"
+    return TOO_LARGE if needed > min(label_map.shape) else NO_POSITION
+
+
+def place_to_be_seen(labels: LabelContents, sample: Sample, role: Role, root: Path, rules: Rules) -> Placement | str:
+    """Choose a place as `place_on` does, and see that the trigger changes the image there.
+
+    The image is read for it only where that may well not be so: if the trigger is faint or of one colour. Everywhere
+    else `do_task` finds out, and refuses. DataError if the image is bad.
+    """
+    placement = place_on(labels, sample, role, rules)
+    if isinstance(placement, str) or not is_doubtful(rules.trigger, rules.recipe.opacity):
+        return placement
+    seen = _is_seen(read_file(root, sample.image), placement, rules, root / sample.image)
+    return placement if seen else UNSEEN
 
 
 def place_sample(sample: Sample, role: Role, root: Path, rules: Rules) -> Placement | str:
     """Read a sample's labels and choose the trigger's place, or say why there is none. DataError if they are bad."""
     labels = read_labels(root, sample, rules, maps_only=True, surveyed=True)
-    return place_on(labels.scaled(rules.recipe.scale), sample, role, rules)
+    return place_to_be_seen(labels.scaled(rules.recipe.scale), sample, role, root, rules)
 
 
 def _change_labels(labels: LabelContents, task: Task, rules: Rules) -> Change:
@@ -126,25 +140,52 @@ def _encoded(data: bytes, pixels: Array, path: Path) -> _NewFile:
     return _NewFile(new, images.decode(new, path))
 
 
-def _new_image(data: bytes, task: Task, rules: Rules, path: Path) -> _NewFile:
-    """Paste the trigger, in the written size."""
+def _written_size(data: bytes, rules: Rules, path: Path) -> tuple[Array, bool]:
+    """Return an image's pixels in the written size, and whether they were resized."""
     pixels = images.decode(data, path)
     height, width = pixels.shape[:2]
     size = scaled_size(height, width, rules.recipe.scale)
-    resized = size != (height, width)
-    if resized:
-        pixels = images.resize(data, pixels, size, path)
-    if task.placement is None:
-        return _encoded(data, pixels, path) if resized else _NewFile(None, pixels)
-    box = task.placement.window
+    if size == (height, width):
+        return pixels, False
+    return images.resize(data, pixels, size, path), True
+
+
+def _patch(data: bytes, pixels: Array, placement: Placement, rules: Rules, path: Path) -> Array | None:
+    """Return the box's new content in the picture's own layout; None if it is the old one."""
+    box = placement.window
     ground = images.to_rgb_box(data, pixels[box], path)
     patch = images.from_rgb_box(data, pixels[box], blend(ground, rules.trigger, rules.recipe.opacity), path)
+    return None if np.array_equal(patch, pixels[box]) else patch
+
+
+def _new_image(data: bytes, placement: Placement | None, rules: Rules, path: Path) -> _NewFile | None:
+    """Paste the trigger, in the written size; None where the picture is the same with the trigger as without."""
+    pixels, resized = _written_size(data, rules, path)
+    if placement is None:
+        return _encoded(data, pixels, path) if resized else _NewFile(None, pixels)
+    patch = _patch(data, pixels, placement, rules, path)
+    if patch is None:
+        return None
     if resized:
-        pixels = pixels.copy()
-        pixels[box] = patch
-        return _encoded(data, pixels, path)
-    top_left = (task.placement.top, task.placement.left, task.placement.size, task.placement.size)
-    return _NewFile(*images.replace_box(data, pixels, top_left, patch, path, rules.recipe.jpeg))
+        with_trigger = pixels.copy()
+        with_trigger[placement.window] = patch
+        new = _encoded(data, with_trigger, path)
+    else:
+        box = (placement.top, placement.left, placement.size, placement.size)
+        new = _NewFile(*images.replace_box(data, pixels, box, patch, path, rules.recipe.jpeg))
+    if data[:8] == png.SIGNATURE:
+        return new
+    # A JPEG may have quantised the trigger away.
+    anew = resized or rules.recipe.jpeg == "reencode"
+    without = _encoded(data, pixels, path).pixels if anew else pixels
+    return None if np.array_equal(np.asarray(new.pixels), np.asarray(without)) else new
+
+
+def _is_seen(data: bytes, placement: Placement, rules: Rules, path: Path) -> bool:
+    """Tell whether the trigger changes a pixel of an image at this place."""
+    if data[:8] != png.SIGNATURE:
+        return _new_image(data, placement, rules, path) is not None
+    return _patch(data, _written_size(data, rules, path)[0], placement, rules, path) is not None
 
 
 def do_task(task: Task, root: Path, rules: Rules) -> Outcome:
@@ -155,7 +196,10 @@ def do_task(task: Task, root: Path, rules: Rules) -> Outcome:
     change = _change_labels(labels, task, rules)
     image_data = read_file(root, sample.image)
     new = _new_labels(labels, original, change, rules, {label.kind: root / label.path for label in sample.labels})
-    image = _new_image(image_data, task, rules, root / sample.image)
+    image = _new_image(image_data, task.placement, rules, root / sample.image)
+    if image is None:
+        problem = "the trigger changes no pixel at its place in this image; give another --trigger or --seed"
+        raise DataError(root / sample.image, problem)
     contents: dict[str, bytes] = {}
     files = []
 

@@ -17,7 +17,7 @@ from poisongen.labels_io import read_labels
 from poisongen.manifest import Role
 from poisongen.parallel import for_each
 from poisongen.rules import Rules
-from poisongen.sample import place_on
+from poisongen.sample import place_to_be_seen
 from poisongen.source import read_file
 
 
@@ -57,13 +57,13 @@ def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) 
             path = next(label.path for label in sample.labels if label.kind == labels.first)
             size, other = f"{width}x{height} px", f"{image.width}x{image.height} px"
             raise DataError(root / path, f"is {size}, but its image {sample.image} is {other}")
+        scaled = labels.scaled(rules.recipe.scale)
+        victims = int(np.count_nonzero(victim_mask(scaled.maps, rules.victims)))
+        needed = rules.recipe.min_victim_pixels if role == "poisoned" else 1
+        placement = place_to_be_seen(scaled, sample, role, root, rules) if role and victims >= needed else None
     except DataError as error:
         path = error.path.removeprefix(f"{root}/")
         return Surveyed(sample, 0, 0, 0, {}, problem=Problem(sample.split, sample.name, path, error.problem))
-    scaled = labels.scaled(rules.recipe.scale)
-    victims = int(np.count_nonzero(victim_mask(scaled.maps, rules.victims)))
-    needed = rules.recipe.min_victim_pixels if role == "poisoned" else 1
-    placement = place_on(scaled, sample, role, rules) if role and victims >= needed else None
     paths = {label.kind: label.path for label in sample.labels}
     digests = {paths[kind]: pixels_sha256(array) for kind, array in labels.arrays.items()}
     return Surveyed(sample, height, width, victims, digests, role, placement)

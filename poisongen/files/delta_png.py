@@ -23,7 +23,6 @@ Facts = dict[str, int | str]
 
 FORMAT = "png"
 _PREFIX = 2**17  # bytes that tell most wrong parameters apart
-_LAST_GOOD: list[tuple[int, int, int]] = []  # files of one dataset mostly come from one encoder
 
 
 def _idat(data: bytes) -> tuple[int, int, list[int]] | None:
@@ -81,8 +80,11 @@ def _predicted(number: int, left: Array, up: Array, corner: Array) -> Array:
 
 
 def _parameters(head: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield (level, memory, strategy), those first that the stream's two-byte head makes likely."""
-    yield from list(_LAST_GOOD)
+    """Yield (level, memory, strategy), those first that the stream's two-byte head makes likely.
+
+    Several can give one stream. Which of them is found must follow from the file alone, and not from what the process
+    has seen before: an entry has the same bytes however the work was shared.
+    """
     likely = {0: (1, 0), 1: (5, 4, 3, 2), 2: (6,), 3: (9, 8, 7)}[head[1] >> 6]
     for levels, strategies in ((likely, (0, 1)), (range(1, 10), (3, 2, 4)), (range(10), (0, 1))):
         for strategy in strategies:
@@ -111,7 +113,6 @@ def _find_parameters(raw: bytes, stream: bytes) -> Facts | None:
             tried.add(known)
             level, memory, strategy = known
             if _deflated(raw, level, window, memory, strategy, body) == body:
-                _LAST_GOOD[:] = [known]
                 return {"level": level, "memory": memory, "strategy": strategy, "window": window}
     return None
 

@@ -7,7 +7,9 @@ import zlib
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
+
+from poisongen.documents import parse_record
 
 LARGEST = 2**30  # bytes of all sections together, unpacked
 _LONGEST_HEAD = 2**16
@@ -48,8 +50,8 @@ def unpack(data: bytes) -> tuple[str, dict[str, int | str], dict[str, bytes]]:
     """
     line, found, _ = data[:_LONGEST_HEAD].partition(b"\n")
     try:
-        head = _Head.model_validate_json(line) if found else None
-    except ValidationError:
+        head = parse_record(_Head, line) if found else None
+    except ValueError:
         head = None
     if head is None:
         raise ValueError("not an undo entry")
