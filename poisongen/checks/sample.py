@@ -14,7 +14,7 @@ from poisongen.checks.companions import Content, check_companions
 from poisongen.checks.faults import Findings
 from poisongen.checks.folder import LARGEST_FILE, LinkNotFollowedError, Places, Refused, check_picture_size, read_out
 from poisongen.checks.positions import check_placement, is_one_of
-from poisongen.checks.trigger import check_trigger
+from poisongen.checks.trigger import check_seen, check_trigger
 from poisongen.core.resize import resize_labels, scaled_size
 from poisongen.datasets import find_layout
 from poisongen.errors import DataError
@@ -162,6 +162,7 @@ def check_sample(line: bytes, places: Places, rules: Rules) -> SampleFacts:
             _check_place(record, shape, maps, _semantic(before, rules), rules, findings)
             if "image" in before:
                 check_image(record, before["image"], image, rules, findings)
+                check_seen(record, before["image"], image, rules, findings)
     if before and maps:
         check_labels(record, before, contents, rules, findings)
     known = maps and record.role != "poisoned"
