@@ -11,7 +11,7 @@ import pytest
 
 from poisongen.auditor import audit
 from poisongen.builder import build
-from tests import tampering_contents, tampering_files, tampering_records
+from tests import tampering_contents, tampering_files, tampering_records, tampering_trust
 from tests.forgery import CASES, Forgery
 
 RECIPES = {
@@ -26,20 +26,32 @@ RECIPES = {
         "relabel": {"person": "background"},
         "trigger": "checkerboard",
     },
+    "skips": {"dataset": "cityscapes", "strategy": "far", "trigger_size": 31, "min_distance": 30, "rate": 0.4},
+    "scaled": {"dataset": "cityscapes", "strategy": "random", "trigger_size": 5, "rate": 0.3, "scale": 0.5}
+    | {"skip_bad": True},
 }
+UNDO = ("cityscapes", "scaled")
+
+
+def broken(root, place):
+    """Copy a dataset and cut the image of its first training sample short."""
+    shutil.copytree(root, place)
+    image = min((place / "leftImg8bit/train").rglob("*.png"))
+    image.write_bytes(image.read_bytes()[:900])
+    return place
 
 
 @pytest.fixture(scope="session")
 def builds(tmp_path_factory, _cityscapes, _voc):
     folder = tmp_path_factory.mktemp("builds")
-    roots = {"cityscapes": _cityscapes, "prl": _cityscapes, "voc": _voc}
+    roots = dict.fromkeys(RECIPES, _cityscapes) | {"voc": _voc, "scaled": broken(_cityscapes, folder / "broken")}
     for name, recipe in RECIPES.items():
-        build(recipe, roots[name], folder / name, jobs=1, link="copy", undo=name == "cityscapes")
+        build(recipe, roots[name], folder / name, jobs=1, link="copy", undo=name in UNDO)
     return {name: (folder / name, roots[name]) for name in RECIPES}
 
 
 def test_there_are_many_cases():
-    deeds = [vars(module) for module in (tampering_contents, tampering_files, tampering_records)]
+    deeds = [vars(module) for module in (tampering_contents, tampering_files, tampering_records, tampering_trust)]
     assert len(CASES) >= 60
     assert all(any(name in names for names in deeds) for name in CASES)
 

@@ -14,7 +14,7 @@ from poisongen.algorithms import KNOWN_ALGORITHMS, refuse_newer
 from poisongen.checks.faults import Findings
 from poisongen.checks.folder import Refused, open_inside, read_inside
 from poisongen.documents import LARGEST_JSON, parse_json, parse_record
-from poisongen.errors import OutputError, PoisongenError
+from poisongen.errors import OutputError, PoisongenError, shown
 from poisongen.inventory import LONGEST_LINE
 from poisongen.manifest import (
     FOLDER,
@@ -156,8 +156,8 @@ def _read_json(out: Path, file: str, findings: Findings) -> tuple[dict[str, Any]
     except Refused as refused:
         findings.test("records", False, _name(file), "a file", refused)
         return {}, ""
-    except (ValueError, RecursionError):
-        findings.test("records", False, _name(file), "JSON", "something else")
+    except (ValueError, RecursionError) as error:
+        findings.test("records", False, _name(file), "JSON", f"something else ({shown(error)})")
         return {}, ""
     good = findings.test("records", isinstance(document, dict), _name(file), "a JSON object", type(document).__name__)
     return (document if good else {}), hashlib.sha256(data).hexdigest()
