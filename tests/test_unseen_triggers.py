@@ -23,6 +23,11 @@ def picture(path, colour, alpha=255):
     return path
 
 
+def size_of(path):
+    with Image.open(path) as image:
+        return image.size
+
+
 def skipped(out):
     return [json.loads(line) for line in (out / "poisongen/skipped.jsonl").read_text().splitlines()]
 
@@ -49,11 +54,12 @@ def test_what_no_picture_can_show_is_refused(trigger, opacity, said, poisongen, 
 
 
 @pytest.mark.parametrize("jpeg", ["blocks", "reencode"])
-@pytest.mark.parametrize("scale", [1, 0.5])
-def test_a_jpeg_that_quantises_the_trigger_away_is_passed_over(jpeg, scale, voc, tmp_path):
+def test_a_jpeg_that_quantises_the_trigger_away_is_passed_over(jpeg, voc, tmp_path):
     for path in voc.rglob("JPEGImages/*.jpg"):
-        Image.open(path).save(path, quality=20)
-    recipe = VOC | {"opacity": 0.045, "jpeg": jpeg, "scale": scale, "allow_fewer": True, "trigger_size": 8}
+        with Image.open(path) as image:
+            image.load()
+            image.save(path, quality=20)
+    recipe = VOC | {"opacity": 0.12, "jpeg": jpeg, "allow_fewer": True, "trigger_size": 8}
     build(recipe, voc, tmp_path / "out", jobs=1)
     reasons = [skip["reason"] for skip in skipped(tmp_path / "out")]
     assert "the trigger would change no pixel" in reasons
@@ -65,7 +71,7 @@ def test_a_jpeg_that_quantises_the_trigger_away_is_passed_over(jpeg, scale, voc,
 def paint(root, split, colour):
     """Paint the images of a split in one colour; return the names of the files."""
     for path in (root / "leftImg8bit" / split).rglob("*.png"):
-        Image.new("RGB", Image.open(path).size, colour).save(path)
+        Image.new("RGB", size_of(path), colour).save(path)
 
 
 @pytest.mark.parametrize("scale", [1, 0.5])
@@ -99,7 +105,7 @@ def test_an_image_that_is_the_trigger_itself_is_refused(poisongen, cityscapes, t
     colours = np.random.default_rng(0).integers(0, 256, (1, 9, 3), np.uint8)
     Image.fromarray(np.repeat(colours, 9, axis=0)).save(tmp_path / "stripes.png")
     for path in (cityscapes / "leftImg8bit/train").rglob("*.png"):
-        width, height = Image.open(path).size
+        width, height = size_of(path)
         Image.fromarray(np.repeat(np.tile(colours, (1, width // 9 + 1, 1))[:, :width], height, axis=0)).save(path)
     options = ("--root", cityscapes, "--out", tmp_path / "out", "--trigger", tmp_path / "stripes.png", "--count", 9)
     codes = set()
