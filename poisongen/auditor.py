@@ -160,7 +160,7 @@ def audit(
     only. Nothing outside `out` and `source` is read, nothing is written. Faults are part of the report; OutputError
     if `out` is no finished build, ChoiceError or DataError if `source` is no dataset.
     """
-    folder, root = Path(out), None if source is None else Path(source)
+    folder, root = Path(out), None if source is None else Path(source).absolute()  # workers may live in another folder
     if root is not None and not root.is_dir():
         raise ChoiceError(f"--source: {root} is not a folder; give the clean dataset")
     findings = Findings()
@@ -170,7 +170,7 @@ def audit(
     check_agreement(records, findings)
     undo = _read_undo(records, folder, findings)
     check_listing(listing, records, frozenset(undo_paths(undo)) if undo else frozenset(), root, findings)
-    places = Places(folder, root)
+    places = Places(folder.absolute(), root)
     rules = audit_rules(records, listing, places, findings)
     index = None if rules is None else index_of_out(listing, places, rules, findings)
     plain = [path for path, entry in listing.entries.items() if entry.kind == "file"]
@@ -200,7 +200,7 @@ def audit(
     if quick:
         findings.note(f"contents of files, but for the digests of {QUICK_FILES} of them: this was a quick audit")
         _check_some(records, places, findings)
-    return _report(folder, root, quick, listing, findings)
+    return _report(folder, None if source is None else Path(source), quick, listing, findings)
 
 
 def _read_undo(records: Records, out: Path, findings: Findings) -> list[UndoRecord]:
