@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import poisongen
+from poisongen.algorithms import ALGORITHM, RECORDS
 from poisongen.datasets import find_layout
 from poisongen.errors import ChoiceError, DataError, OutputError
 from poisongen.files.store import LinkMode
 from poisongen.label_like import one_line
 from poisongen.manifest import (
-    ALGORITHM,
     FOLDER,
     LINKS,
     MANIFEST,
@@ -316,6 +316,7 @@ def _write_records(
     summary = {
         "poisongen": poisongen.__version__,
         "algorithm": ALGORITHM,
+        "records": RECORDS,
         "dataset": recipe.dataset,
         "strategy": recipe.strategy,
         "fingerprint": fingerprint(recipe.fingerprint(), records, links),

@@ -1,22 +1,26 @@
-"""Reading small JSON and YAML files that may come from anybody: bounded, and data only."""
+"""Reading small JSON and YAML files that may come from anybody: bounded, data only, and of one meaning only."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import BaseModel
 
 from poisongen.errors import DataError
 
 LARGEST_JSON = 32 * 2**20  # bytes; a recipe embeds its trigger
 LARGEST_YAML = 2**20  # bytes; YAML is read slowly
+MOST_DIGITS = 100  # of a whole number; Python refuses to print one of more than 4,300
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML without anchors (a few lines of them can stand for gigabytes) and without keys that stand there twice."""
+    """YAML without anchors, for a few lines of them can stand for gigabytes, and with each key once."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
@@ -24,12 +28,25 @@ class _PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        mapping = super().construct_mapping(node, deep)
-        if len(mapping) != len(node.value):
-            keys = [key.value for key, _ in node.value]
-            twice = next((key for key in keys if keys.count(key) > 1), keys[0])
-            raise yaml.YAMLError(f"the key '{twice}' stands there twice")
-        return mapping
+        if isinstance(node, yaml.MappingNode):
+            seen: set[tuple[str, str]] = set()
+            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+                if (key.tag, key.value) in seen:
+                    raise yaml.YAMLError(f"the key '{key.value[:50]}' stands twice in one mapping")
+                seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: Any) -> int:
+        return _bounded(int(super().construct_yaml_int(node)))
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_yaml_int)
+
+
+def _bounded(number: int) -> int:
+    if abs(number) >= 10**MOST_DIGITS:
+        raise ValueError(f"a whole number of more than {MOST_DIGITS} digits")
+    return number
 
 
 def parse_yaml(text: str) -> Any:
@@ -50,12 +67,43 @@ def read_text(path: Path, largest: int) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON text; NaN and the like are refused. ValueError or RecursionError where that fails."""
+    """Parse JSON text; ValueError or RecursionError where that fails.
+
+    NaN and the like are refused, and so is a key that stands twice in one object, which every reader takes as it
+    likes, and a whole number that is longer than any that means something.
+    """
 
     def refuse(word: str) -> Any:
         raise ValueError(f"{word} is not a JSON number")
 
-    return json.loads(text, parse_constant=refuse)
+    return json.loads(text, parse_constant=refuse, parse_int=_whole_number, object_pairs_hook=_each_key_once)
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a whole number of more than {MOST_DIGITS} digits")
+    return int(digits)
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key '{key[:50]}' stands twice in one object")
+        found[key] = value
+    return found
+
+
+def parse_record(model: type[Model], line: bytes | str) -> Model:
+    """Parse one JSON object by a model, strictly; ValueError (pydantic's is one) where that fails.
+
+    pydantic alone takes the last of two equal keys, and whole numbers of any length.
+    """
+    try:
+        parse_json(line if isinstance(line, str) else line.decode("utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return model.model_validate_json(line)
 
 
 def read_document(path: Path) -> Any:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from poisongen.errors import OutputError
+from poisongen.algorithms import refuse_newer
+from poisongen.documents import LARGEST_JSON, parse_json, parse_record, read_text
+from poisongen.errors import DataError, OutputError
 from poisongen.manifest import FOLDER, LINKS, MANIFEST, RECIPE, SKIPPED, SUMMARY, LinkRecord, SampleRecord
 from poisongen.undo import INDEX, UndoRecord, undo_paths
 
@@ -22,8 +23,8 @@ def records(path: Path, model: type[SampleRecord] | type[LinkRecord] | type[Undo
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(iter(lambda: lines.readline(LONGEST_LINE), ""), 1):
                 try:
-                    yield model.model_validate_json(line)
-                except (ValidationError, ValueError):
+                    yield parse_record(model, line)
+                except ValueError:
                     raise OutputError(f"{path}: line {number} is not a record of poisongen") from None
     except (OSError, UnicodeDecodeError) as error:
         raise OutputError(f"{path}: cannot be read ({error})") from None
@@ -32,6 +33,11 @@ def records(path: Path, model: type[SampleRecord] | type[LinkRecord] | type[Undo
 def explained_paths(out: Path) -> set[str]:
     """Return the paths, below OUT, of every file that the records of a finished build name, records included."""
     folder = out / FOLDER
+    with contextlib.suppress(
+        DataError, ValueError, RecursionError
+    ):  # what is wrong with the summary is another's matter
+        summary = parse_json(read_text(folder / SUMMARY, LARGEST_JSON))
+        refuse_newer(summary if isinstance(summary, dict) else {}, out)
     paths = {f"{FOLDER}/{name}" for name in (RECIPE, MANIFEST, SKIPPED, LINKS, SUMMARY)}
     for record in records(folder / MANIFEST, SampleRecord):
         paths.update(file.path for file in record.files)

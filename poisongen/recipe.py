@@ -24,6 +24,17 @@ Length = Annotated[int, Field(ge=0, le=65536)]
 Distance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+def _other_version(version: int) -> str:
+    newer = "written by a newer poisongen; update" if version > RECIPE_VERSION else "unknown"
+    return f"recipe version {version} is {newer} (this one reads version {RECIPE_VERSION})"
+
+
+def is_newer(document: Mapping[str, Any]) -> bool:
+    """Tell whether choices come from a newer poisongen: whatever else they hold cannot be judged then."""
+    version = document.get("version")
+    return type(version) is int and version > RECIPE_VERSION
+
+
 class Recipe(BaseModel):
     """What is to be done to a clean dataset. What is None is filled in by `rules.settle`.
 
@@ -67,8 +78,7 @@ class Recipe(BaseModel):
     @classmethod
     def _known_version(cls, version: int) -> int:
         if version != RECIPE_VERSION:
-            newer = "written by a newer poisongen; update" if version > RECIPE_VERSION else "unknown"
-            raise ValueError(f"recipe version {version} is {newer} (this one reads version {RECIPE_VERSION})")
+            raise ValueError(_other_version(version))
         return version
 
     @field_validator("dataset")
@@ -149,6 +159,8 @@ def read_recipe_file(name: str, dataset: str | None = None) -> dict[str, Any]:
     document = read_document(path)
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise DataError(path, "a recipe is a mapping of option names to values")
+    if is_newer(document):
+        raise DataError(path, _other_version(document["version"]))
     trigger = document.get("trigger")
     if isinstance(trigger, str):
         document["trigger"] = load_trigger(trigger, folder=path.resolve().parent).model_dump()
@@ -169,6 +181,8 @@ def make_recipe(choices: Mapping[str, Any], base: Mapping[str, Any] | None = Non
             if given & choices.keys():
                 merged = {key: value for key, value in merged.items() if key not in replaced}
     merged |= choices
+    if is_newer(merged):
+        raise ChoiceError(f"{source or 'recipe'}: {_other_version(merged['version'])}")
     for key in ("dataset", "strategy"):
         if merged.get(key) is None:
             known = ", ".join(layouts()) if key == "dataset" else "random, nn, far"

@@ -13,6 +13,8 @@ from typing import Any
 from poisongen.checks.faults import Findings
 from poisongen.checks.folder import LARGEST_FILE, Places, Refused, open_out, read_inside, sha256_of
 from poisongen.checks.records import Records, load_records, read_undo_index
+from poisongen.checks.structure import list_out
+from poisongen.checks.undo_store import check_undo_index, kept_alone
 from poisongen.errors import ChoiceError, DataError, OutputError
 from poisongen.files.store import place_link, write_whole
 from poisongen.manifest import bytes_sha256
@@ -201,6 +203,11 @@ def _from_undo(records: Records, poisoned: Path) -> list[UndoRecord]:
     for link in records.links:
         if link.source is not None and link.source not in known:
             raise OutputError(f"{poisoned / UNDO}: the store lacks {link.source}; use --source")
+    plain = [path for path, entry in list_out(poisoned).entries.items() if entry.kind == "file"]
+    check_undo_index(records, lines, kept_alone(records, lines, plain, poisoned), findings)
+    if findings.faults:
+        fault = findings.faults[0]
+        raise OutputError(f"{poisoned / fault.file}: expected {fault.expected}, found {fault.found}; use --source")
     return lines
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from poisongen.algorithms import NO_POSITION, TOO_LARGE, UNSEEN
 from poisongen.core.draws import keyed_generator
 from poisongen.core.labels import Change, class_counts, class_mask, prl_pixel_count, random_labels, relabel
 from poisongen.core.placement import Placement, place
 from poisongen.core.resize import scaled_size
-from poisongen.core.trigger import blend
+from poisongen.core.trigger import blend, is_doubtful
 from poisongen.datasets.base import LabelFile, Sample, victim_mask
 from poisongen.errors import DataError
 from poisongen.files import images, png
@@ -25,6 +26,7 @@ from poisongen.rules import Rules
 from poisongen.source import read_file
 
 Array = npt.NDArray[Any]
+Box = tuple[int, int, int, int]
 
 _ROOMY = 256  # values; a label file for so many holds every class
 
@@ -74,7 +76,20 @@ def place_on(labels: LabelContents, sample: Sample, role: Role, rules: Rules) ->
     if placement is not None:
         return placement
     needed = rules.placement.size + 2 * rules.placement.edge_margin
-    return "trigger larger than the image" if needed > min(label_map.shape) else "no eligible position"
+    return TOO_LARGE if needed > min(label_map.shape) else NO_POSITION
+
+
+def place_to_be_seen(labels: LabelContents, sample: Sample, role: Role, root: Path, rules: Rules) -> Placement | str:
+    """Choose a place as `place_on` does, and see that the trigger changes the image there.
+
+    The image is read for it only where that may well not be so: if the trigger is faint or of one colour. Everywhere
+    else `do_task` finds out, and refuses. DataError if the image is bad.
+    """
+    placement = place_on(labels, sample, role, rules)
+    if isinstance(placement, str) or not is_doubtful(rules.trigger, rules.recipe.opacity):
+        return placement
+    seen = _is_seen(read_file(root, sample.image), placement, rules, root / sample.image)
+    return placement if seen else UNSEEN
 
 
 def place_sample(sample: Sample, role: Role, root: Path, rules: Rules) -> Placement | str:
@@ -84,7 +99,7 @@ def place_sample(sample: Sample, role: Role, root: Path, rules: Rules) -> Placem
     open because it did not know that the sample's turn would come.
     """
     labels = read_labels(root, sample, rules, surveyed=True)
-    placement = place_on(labels.scaled(rules.recipe.scale), sample, role, rules)
+    placement = place_to_be_seen(labels.scaled(rules.recipe.scale), sample, role, root, rules)
     try:
         if not isinstance(placement, str):
             check_image(labels, sample, role, root, rules)
@@ -187,35 +202,72 @@ def _encoded(data: bytes, pixels: Array, path: Path) -> _NewFile:
     return _NewFile(new, images.decode(new, path))
 
 
-def _new_image(data: bytes, task: Task, rules: Rules, path: Path) -> _NewFile:
-    """Paste the trigger, in the written size."""
-    if task.placement is None and rules.recipe.scale == 1 and task.image_sha256 is not None:
-        return _NewFile(None, None, task.image_sha256)
+def _written_size(data: bytes, rules: Rules, path: Path) -> tuple[Array, bool]:
+    """Return an image's pixels in the written size, and whether they were resized."""
     pixels = images.decode(data, path)
     height, width = pixels.shape[:2]
     size = scaled_size(height, width, rules.recipe.scale)
-    resized = size != (height, width)
-    if resized:
-        pixels = images.resize(data, pixels, size, path)
-    if task.placement is None:
-        return _encoded(data, pixels, path) if resized else _NewFile(None, pixels)
-    turn = orientation(data)
-    box = _stored_box(task.placement, turn, upright(pixels, turn).shape)
-    top, left, tall, wide = box
-    window = np.s_[top : top + tall, left : left + wide]
-    ground = images.to_rgb_box(data, pixels[window], path)
-    mixed = as_stored(blend(upright(ground, turn), rules.trigger, rules.recipe.opacity), turn)
-    patch = images.from_rgb_box(data, pixels[window], mixed, path)
-    if resized:
-        pixels = pixels.copy()
-        pixels[window] = patch
-        return _encoded(data, pixels, path)
-    return _NewFile(*images.replace_box(data, pixels, box, patch, path, rules.recipe.jpeg))
+    if size == (height, width):
+        return pixels, False
+    return images.resize(data, pixels, size, path), True
 
 
 def _stored_box(placement: Placement, turn: int, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     """Return where the trigger's box lies in the picture as it is stored; `shape` is the upright picture's."""
     return stored_box((placement.top, placement.left, placement.size, placement.size), turn, shape[0], shape[1])
+
+
+def _patch(data: bytes, pixels: Array, placement: Placement, rules: Rules, path: Path) -> tuple[Box, Array | None]:
+    """Return the trigger's box in the stored picture and its new content there; None if that is the old one.
+
+    The trigger is laid on as readers see it that heed EXIF's orientation.
+    """
+    turn = orientation(data)
+    box = _stored_box(placement, turn, upright(pixels, turn).shape)
+    top, left, tall, wide = box
+    old = pixels[top : top + tall, left : left + wide]
+    ground = images.to_rgb_box(data, old, path)
+    mixed = as_stored(blend(upright(ground, turn), rules.trigger, rules.recipe.opacity), turn)
+    patch = images.from_rgb_box(data, old, mixed, path)
+    return box, None if np.array_equal(patch, old) else patch
+
+
+def _new_image(data: bytes, task: Task, rules: Rules, path: Path) -> _NewFile | None:
+    """Return a task's image: with the trigger, in the written size; None where the trigger changes no pixel."""
+    if task.placement is not None:
+        return _with_trigger(data, task.placement, rules, path)
+    if rules.recipe.scale == 1 and task.image_sha256 is not None:
+        return _NewFile(None, None, task.image_sha256)
+    pixels, resized = _written_size(data, rules, path)
+    return _encoded(data, pixels, path) if resized else _NewFile(None, pixels)
+
+
+def _with_trigger(data: bytes, placement: Placement, rules: Rules, path: Path) -> _NewFile | None:
+    """Paste the trigger, in the written size; None where the picture is the same with the trigger as without."""
+    pixels, resized = _written_size(data, rules, path)
+    box, patch = _patch(data, pixels, placement, rules, path)
+    if patch is None:
+        return None
+    if resized:
+        top, left, tall, wide = box
+        with_trigger = pixels.copy()
+        with_trigger[top : top + tall, left : left + wide] = patch
+        new = _encoded(data, with_trigger, path)
+    else:
+        new = _NewFile(*images.replace_box(data, pixels, box, patch, path, rules.recipe.jpeg))
+    if data[:8] == png.SIGNATURE:
+        return new
+    # A JPEG may have quantised the trigger away.
+    anew = resized or rules.recipe.jpeg == "reencode"
+    without = _encoded(data, pixels, path).pixels if anew else pixels
+    return None if np.array_equal(np.asarray(new.pixels), np.asarray(without)) else new
+
+
+def _is_seen(data: bytes, placement: Placement, rules: Rules, path: Path) -> bool:
+    """Tell whether the trigger changes a pixel of an image at this place."""
+    if data[:8] != png.SIGNATURE:
+        return _with_trigger(data, placement, rules, path) is not None
+    return _patch(data, _written_size(data, rules, path)[0], placement, rules, path)[1] is not None
 
 
 def do_task(task: Task, root: Path, rules: Rules) -> Outcome:
@@ -228,6 +280,9 @@ def do_task(task: Task, root: Path, rules: Rules) -> Outcome:
     turn = orientation(image_data)
     new = _new_labels(labels, original, change, rules, {label.kind: root / label.path for label in sample.labels})
     image = _new_image(image_data, task, rules, root / sample.image)
+    if image is None:
+        problem = "the trigger changes no pixel at its place in this image; give another --trigger or --seed"
+        raise DataError(root / sample.image, problem)
     contents: dict[str, bytes] = {}
     files = []
 

@@ -20,7 +20,7 @@ from poisongen.labels_io import LabelContents, check_fit, read_labels
 from poisongen.manifest import Role
 from poisongen.parallel import for_each
 from poisongen.rules import Rules
-from poisongen.sample import check_image, check_new_labels, place_on
+from poisongen.sample import check_image, check_new_labels, place_to_be_seen
 from poisongen.source import read_file
 
 
@@ -62,7 +62,7 @@ def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) 
         scaled = labels.scaled(rules.recipe.scale)
         victims = int(np.count_nonzero(victim_mask(scaled.maps, rules.victims)))
         needed = rules.recipe.min_victim_pixels if role == "poisoned" else 1
-        placement = place_on(scaled, sample, role, rules) if role and victims >= needed else None
+        placement = place_to_be_seen(scaled, sample, role, root, rules) if role and victims >= needed else None
         changed = _roles_of(sample, victims, placement, role, rules)
         decoded = None
         if changed or _is_read(sample, rules):

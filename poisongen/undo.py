@@ -80,10 +80,15 @@ def read_entry(entry: bytes, new: bytes | None) -> bytes:
         if form == _WHOLE:
             return sections["file"]
         if form not in _FORMATS or new is None:
-            raise ValueError(f"an undo entry of unknown format '{form}'")
+            raise ValueError(f"an undo entry of unknown format '{form[:50]}'; a newer poisongen may know it")
         return _FORMATS[form](facts, sections, new)
     except (KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"an undo entry that is not complete ({error})") from None
+
+
+def entry_name(path: str) -> str:
+    """Return the name, in undo/, of the entry that belongs to a source file."""
+    return f"{hashlib.sha256(path.encode()).hexdigest()[:32]}.undo"
 
 
 def _items(
@@ -111,7 +116,7 @@ def _make(item: _Item, root: Path, tree: Path) -> dict[str, Any]:
     if not item.changed:
         return line
     entry, needs_base = make_entry(source, None if item.base is None else read_file(tree, item.base))
-    name = f"{hashlib.sha256(item.path.encode()).hexdigest()[:32]}.undo"
+    name = entry_name(item.path)
     write_whole(tree / UNDO / name, entry)
     return line | {"base": item.base if needs_base else None, "entry": name, "entry_sha256": bytes_sha256(entry)}
 

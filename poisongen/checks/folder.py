@@ -30,11 +30,12 @@ class LinkNotFollowedError(Refused):
 
 @dataclass(frozen=True)
 class Entry:
-    """What lies at a path: "file", "link" or "other", its size in bytes, and which file it is on disk."""
+    """What lies at a path: "file", "link" or "other", its size in bytes, which file it is on disk, its permissions."""
 
     kind: str
     size: int
     identity: tuple[int, int]
+    mode: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,10 @@ def sha256_of(file: BinaryIO) -> str:
 
 
 def _link_target(places: Places, path: str, source: str | None) -> Path:
-    """Return where a link of OUT leads, if that is its place in the source. Refused else."""
+    """Return where a link of OUT leads, if that is its place in the source. Refused else.
+
+    It must lead there at once, as build makes it: one that leads out and back by another link leads elsewhere tomorrow.
+    """
     if source is None:
         raise Refused("a symbolic link")
     if places.root is None:
@@ -114,6 +118,8 @@ def _link_target(places: Places, path: str, source: str | None) -> Path:
         target, wanted = link.resolve(strict=True), (places.root / source).resolve(strict=True)
     except (OSError, RuntimeError):
         raise Refused("a symbolic link to nothing") from None
+    if link.readlink() not in (wanted, (places.root / source).absolute()):
+        raise Refused("a symbolic link that does not lead straight to its file in the source")
     if target != wanted or not target.is_file():
         raise Refused("a symbolic link that does not lead to its file in the source")
     return target
@@ -193,4 +199,5 @@ def walk(folder: Path) -> Iterator[tuple[str, Entry]]:
                 waiting.append(f"{prefix}{entry.name}/")
                 continue
             kind = "link" if stat.S_ISLNK(facts.st_mode) else "file" if stat.S_ISREG(facts.st_mode) else "other"
-            yield prefix + entry.name, Entry(kind, facts.st_size, (facts.st_dev, facts.st_ino))
+            identity = (facts.st_dev, facts.st_ino)
+            yield prefix + entry.name, Entry(kind, facts.st_size, identity, stat.S_IMODE(facts.st_mode))

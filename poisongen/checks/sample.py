@@ -14,7 +14,7 @@ from poisongen.checks.companions import Content, Story, check_companions, check_
 from poisongen.checks.faults import Findings
 from poisongen.checks.folder import LARGEST_FILE, LinkNotFollowedError, Places, Refused, check_picture_size, read_out
 from poisongen.checks.positions import check_placement, is_one_of
-from poisongen.checks.trigger import check_trigger
+from poisongen.checks.trigger import check_seen, check_trigger
 from poisongen.core.resize import resize_labels, scaled_size
 from poisongen.datasets import find_layout
 from poisongen.errors import DataError
@@ -164,6 +164,7 @@ def check_sample(line: bytes, places: Places, rules: Rules) -> SampleFacts:
             _check_place(record, shape, maps, story.old_maps, rules, findings)
             if "image" in before:
                 check_image(record, before["image"], image, rules, findings)
+                check_seen(record, before["image"], image, rules, findings)
     if story.old_maps and maps:
         check_labels(story, rules, findings)
     known = maps and record.role != "poisoned"

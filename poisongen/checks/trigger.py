@@ -1,4 +1,4 @@
-"""Is the trigger really in the box? Told from the written image and the recipe's trigger alone."""
+"""Is the trigger really in the box, and can it be seen?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.fft import dctn, idctn
 
+from poisongen.checks.companions import Content
 from poisongen.checks.faults import Findings
+from poisongen.core.resize import scaled_size
+from poisongen.core.trigger import blend, can_show
+from poisongen.errors import DataError
 from poisongen.files import images, png
 from poisongen.files.quiet import quiet
 from poisongen.manifest import SampleRecord
@@ -87,6 +91,44 @@ def _wrong_blocks(data: bytes, box: tuple[int, int, int, int], rgb: Array, opaqu
     return tested, wrong
 
 
+def pasted(before: Content, box: tuple[int, int, int, int] | None, rules: Rules, path: str) -> Array:
+    """Return what an image of the source decodes to in OUT, with the trigger in `box` or, for None, without.
+
+    DataError if the source's file cannot be rewritten.
+    """
+    pixels = np.asarray(before.pixels)
+    size = scaled_size(pixels.shape[0], pixels.shape[1], rules.recipe.scale)
+    scaled, is_png = size != pixels.shape[:2], before.data[:8] == png.SIGNATURE
+    if scaled:
+        pixels = images.resize(before.data, pixels, size, path)
+    anew = not is_png and (scaled or rules.recipe.jpeg == "reencode")
+    if box is None:
+        return images.decode(images.encode_whole(before.data, pixels, path), path) if anew else pixels
+    top, left, height, width = box
+    window = np.s_[top : top + height, left : left + width]
+    mixed = blend(images.to_rgb_box(before.data, pixels[window], path), rules.trigger, rules.recipe.opacity)
+    patch = images.from_rgb_box(before.data, pixels[window], mixed, path)
+    if not (is_png or anew):
+        return images.replace_box(before.data, pixels, box, patch, path, "blocks")[1]
+    pixels = pixels.copy()
+    pixels[window] = patch
+    return images.decode(images.encode_whole(before.data, pixels, path), path) if anew else pixels
+
+
+def check_seen(record: SampleRecord, before: Content, after: Content, rules: Rules, findings: Findings) -> None:
+    """Test that an image with a trigger is not the same picture as its source, brought to the written size, without."""
+    path = record.files[0].path
+    if record.trigger is None:
+        return
+    try:
+        without = pasted(before, None, rules, path)
+    except DataError as error:
+        findings.test("trigger", False, path, "an image that the recipe can change", error.problem, record.sample)
+        return
+    same = np.array_equal(without, np.asarray(after.pixels))
+    findings.test("trigger", not same, path, "a pixel that the trigger changed", "none", record.sample)
+
+
 def check_trigger(record: SampleRecord, data: bytes, pixels: Array, rules: Rules, findings: Findings) -> str | None:
     """Test the box's pixels where opacity is 1 and the trigger's alpha 255; the box must lie in the image.
 
@@ -96,6 +138,10 @@ def check_trigger(record: SampleRecord, data: bytes, pixels: Array, rules: Rules
     """
     trigger, path, name = record.trigger, record.files[0].path, record.sample
     if trigger is None:
+        return None
+    shows = can_show(rules.trigger, rules.recipe.opacity, pixels.dtype)
+    sentence = "a trigger that can change a pixel"
+    if not findings.test("trigger", shows, path, sentence, f"opacity {rules.recipe.opacity:g}: none", name):
         return None
     if rules.recipe.opacity != 1:
         return "trigger pixels where the opacity is below 1"
