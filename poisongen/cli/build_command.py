@@ -59,6 +59,7 @@ def _result_json(result: BuildResult) -> str:
             "out": str(result.out),
             "fingerprint": result.fingerprint,
             "already_built": result.already_built,
+            "put_back": result.put_back,
             "counts": dict(result.counts),
         }
     )
