@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,12 +19,13 @@ from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from tqdm import tqdm
 
-from poisongen.errors import OutputError
+from poisongen.errors import ChoiceError, OutputError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _MAIN_PROCESS = os.getpid()
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -33,21 +36,43 @@ class _Failed:
 
 
 def job_count(jobs: int | None) -> int:
-    """Return how many workers to use: the number given, else one for each core this process may use."""
+    """Return how many workers to use: the number given, else one for each core this process may use. ChoiceError."""
     if jobs is not None:
-        return max(1, jobs)
+        try:
+            number = operator.index(jobs)
+        except TypeError:
+            number = 0
+        if isinstance(jobs, bool) or number < 1:
+            raise ChoiceError(f"--jobs: {jobs!r} must be a whole number of at least 1")
+        return number
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _quietly(function: Callable[[Item], Result], item: Item, main_process: int) -> Result | _Failed:
-    """Run one item in a worker: without OpenCV's own threads, and leaving Ctrl-C to the main process."""
+    """Run one item in a worker: without OpenCV's own threads, and leaving signals to the main process."""
     if os.getpid() != main_process:
         cv2.setNumThreads(1)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in _IGNORED:
+            signal.signal(number, signal.SIG_IGN)
+        _end_with(main_process)
     try:
         return function(item)
     except Exception as error:
         return _Failed(error)
+
+
+def _end_with(main_process: int) -> None:
+    """See to it that this worker ends when the main process was killed: it would hold the caller's pipes open."""
+    name = "poisongen-watch"
+    if any(thread.name == name for thread in threading.enumerate()):
+        return
+
+    def watch() -> None:
+        while os.getppid() == main_process:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, name=name, daemon=True).start()
 
 
 def for_each(
@@ -60,7 +85,12 @@ def for_each(
     runs in this process.
     """
     bar: Any = tqdm(
-        total=len(items), desc=progress, file=sys.stderr, disable=None if progress else True, leave=False, unit=""
+        total=len(items),
+        desc=progress,
+        file=sys.stderr,
+        disable=None if progress and sys.stderr is not None else True,
+        leave=False,
+        unit="",
     )
     with bar:
         results = _here(function, items) if jobs == 1 or len(items) < 2 else _spread(function, items, jobs)
@@ -105,13 +135,14 @@ def _spread(function: Callable[[Item], Result], items: Sequence[Item], jobs: int
         ) from None
     finally:
         if not finished:
-            _end_workers()
+            end_workers()
     if failed is not None:
         raise failed.error
 
 
-def _end_workers() -> None:
-    get_reusable_executor().shutdown(wait=True, kill_workers=True)
+def end_workers() -> None:
+    """Kill the workers, whatever they are at: files get their names when they are whole, so nothing is torn."""
+    get_reusable_executor(reuse=True, kill_workers=True).shutdown(wait=True, kill_workers=True)
 
 
 def _hush_manager() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 from poisongen.builder import BuildResult, build, default_out, plan_build
 from poisongen.cli.options import recipe_from_options, recipe_options
 from poisongen.plan import Plan
+from poisongen.printing import show, show_json
 
 
 @click.command("build")
@@ -47,22 +47,26 @@ def command(
     if dry_run:
         prepared, plan = plan_build(recipe, root, jobs=jobs, progress=True)
         folder = out or default_out(prepared.rules.recipe)
-        click.echo(_plan_json(plan, folder) if as_json else _plan_text(plan, folder))
+        if as_json:
+            show_json(_plan_json(plan, folder))
+        else:
+            show(_plan_text(plan, folder))
         return
     result = build(recipe, root, out, jobs=jobs, link=link, undo=undo, force=force, progress=True)
-    click.echo(_result_json(result) if as_json else _result_text(result))
+    if as_json:
+        show_json(_result_json(result))
+    else:
+        show(_result_text(result))
 
 
-def _result_json(result: BuildResult) -> str:
-    return json.dumps(
-        {
-            "out": str(result.out),
-            "fingerprint": result.fingerprint,
-            "already_built": result.already_built,
-            "put_back": result.put_back,
-            "counts": dict(result.counts),
-        }
-    )
+def _result_json(result: BuildResult) -> dict[str, Any]:
+    return {
+        "out": str(result.out),
+        "fingerprint": result.fingerprint,
+        "already_built": result.already_built,
+        "put_back": result.put_back,
+        "counts": dict(result.counts),
+    }
 
 
 def _sentence(counts: Any) -> str:
@@ -72,9 +76,12 @@ def _sentence(counts: Any) -> str:
     )
 
 
-def _result_text(result: BuildResult) -> str:
+def _result_text(result: BuildResult) -> list[str]:
     counts = result.counts
-    lines = [f"{result.out}: {'already built; ' if result.already_built else ''}{_sentence(counts)}"]
+    before = "already built; " if result.already_built else ""
+    if result.put_back:
+        before = f"{result.put_back} files that were missing are put back; "
+    lines = [f"{result.out}: {before}{_sentence(counts)}"]
     if counts["prl"]:
         lines.append(f"{counts['prl']} more training samples with random labels")
     if counts["completed"]:
@@ -82,26 +89,24 @@ def _result_text(result: BuildResult) -> str:
     if counts["skipped"]:
         lines.append(f"{counts['skipped']} passed over; the reasons are in {result.out / 'poisongen/skipped.jsonl'}")
     lines.append(f"fingerprint {result.fingerprint}")
-    return "\n".join(lines)
+    return lines
 
 
-def _plan_json(plan: Plan, out: Path) -> str:
-    return json.dumps(
-        {
-            "out": str(out),
-            "counts": dict(plan.counts),
-            "skipped": plan.reasons(),
-            "links": len(plan.links),
-            "bytes_written": plan.bytes_written,
-            "bytes_linked": plan.bytes_linked,
-        }
-    )
+def _plan_json(plan: Plan, out: Path) -> dict[str, Any]:
+    return {
+        "out": str(out),
+        "counts": dict(plan.counts),
+        "skipped": plan.reasons(),
+        "links": len(plan.links),
+        "bytes_written": plan.bytes_written,
+        "bytes_linked": plan.bytes_linked,
+    }
 
 
-def _plan_text(plan: Plan, out: Path) -> str:
+def _plan_text(plan: Plan, out: Path) -> list[str]:
     lines = [f"{out} would get: {_sentence(plan.counts)}"]
     lines += [f"{name.replace('_', ' ')}: {number}" for name, number in plan.counts.items()]
     lines += [f"passed over, {reason}: {number}" for reason, number in plan.reasons().items()]
     lines.append(f"about {plan.bytes_written / 1e6:.1f} MB to write")
     lines.append(f"{len(plan.links)} files to link ({plan.bytes_linked / 1e6:.1f} MB where links are not possible)")
-    return "\n".join(lines)
+    return lines

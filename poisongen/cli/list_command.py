@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from poisongen.datasets import find_layout, layouts
+from poisongen.printing import show, show_json
 from poisongen.recipe import shipped_recipes
 from poisongen.source import find_root
 from poisongen.trigger_files import builtin_triggers
@@ -55,11 +55,13 @@ def command(what: str | None, dataset: str | None, root: Path | None, as_json: b
     named = [what] if what else [name for name in WHAT if name != "models"]  # models take seconds to load
     lists = {name: WHAT[name](dataset, root) for name in named}
     if as_json:
-        click.echo(json.dumps(lists))
+        show_json(lists)
         return
+    lines = []
     for name, items in lists.items():
         if not what:
-            click.echo(f"{name}:")
+            lines.append(f"{name}:")
         width = max(map(len, items), default=0)
         for key, text in items.items():
-            click.echo(f"{'' if what else '  '}{key:{width}}  {text}".rstrip())
+            lines.append(f"{'' if what else '  '}{key:{width}}  {text}".rstrip())
+    show(lines)
