@@ -37,9 +37,7 @@ def records(path: Path, model: type[SampleRecord] | type[LinkRecord] | type[Undo
                 except (ValidationError, ValueError):
                     raise OutputError(f"{path}: line {number} is not a record of poisongen") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise OutputError(
-            f"{path}: cannot be read ({error.strerror if isinstance(error, OSError) else error})"
-        ) from None
+        raise OutputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
 def explained_paths(out: Path) -> set[str]:

@@ -9,13 +9,16 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 import cv2
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from tqdm import tqdm
 
@@ -25,6 +28,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _MAIN_PROCESS = os.getpid()
+_begun = threading.Event()  # whether workers were ever started
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -120,10 +124,13 @@ def _spread(function: Callable[[Item], Result], items: Sequence[Item], jobs: int
                 return
             yield delayed(_quietly)(function, item, _MAIN_PROCESS)
 
-    finished = False
+    finished, results = False, None
     try:
         pool = Parallel(n_jobs=min(jobs, len(items)), return_as="generator", pre_dispatch="4*n_jobs")
-        for result in pool(errands()):
+        _begun.set()
+        with _signals_held_back():
+            results = pool(errands())
+        for result in results:
             if isinstance(result, _Failed):
                 failed = failed or result
             elif failed is None:
@@ -135,13 +142,35 @@ def _spread(function: Callable[[Item], Result], items: Sequence[Item], jobs: int
         ) from None
     finally:
         if not finished:
+            with contextlib.suppress(Exception), warnings.catch_warnings():  # what broke it is on its way already
+                warnings.simplefilter("ignore")  # joblib's word on tasks that were not done
+                if results is not None:
+                    results.close()
             end_workers()
     if failed is not None:
         raise failed.error
 
 
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Hold back the signals that workers ignore while they are started: they inherit that, and have it from birth.
+
+    This process gets at the end what came in the meantime.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED)
+    try:
+        for tracker in (resource_tracker, loky_tracker):  # their helpers; each start lets two of the signals through
+            tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def end_workers() -> None:
     """Kill the workers, whatever they are at: files get their names when they are whole, so nothing is torn."""
+    if not _begun.is_set():
+        return  # asking for them would start loky's helpers
     get_reusable_executor(reuse=True, kill_workers=True).shutdown(wait=True, kill_workers=True)
 
 

@@ -63,9 +63,11 @@ def _fail(message: str, code: int) -> int:
 
 
 @contextlib.contextmanager
-def _heeding_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the command as Ctrl-C does, workers included, where nothing else was arranged."""
-    numbers = (signal.SIGTERM, signal.SIGHUP)
+def _heeding_signals(last: bool) -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does, workers included, where nothing else was arranged.
+
+    With `last` the process ends with the command, and signals are ignored from then on: what it did is done.
+    """
 
     def stop(number: int, frame: object) -> None:
         for other in ours:
@@ -73,14 +75,18 @@ def _heeding_signals() -> Iterator[None]:
         raise Stopped(number)
 
     in_main_thread = threading.current_thread() is threading.main_thread()
-    ours = [number for number in numbers if in_main_thread and signal.getsignal(number) is signal.SIG_DFL]
+    numbers = (signal.SIGTERM, signal.SIGHUP) if in_main_thread else ()
+    ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
     for number in ours:
         signal.signal(number, stop)
     try:
         yield
     finally:
         for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, signal.SIG_IGN if last else signal.SIG_DFL)
+        if last and in_main_thread:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            _end_workers()
 
 
 def _end_workers() -> None:
@@ -123,6 +129,6 @@ def _run(arguments: list[str] | None) -> int:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit status."""
     open_streams()
-    with _heeding_signals():
+    with _heeding_signals(last=arguments is None):
         code = _run(arguments)
     sys.exit(code)
