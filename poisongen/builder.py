@@ -38,7 +38,7 @@ from poisongen.recipe import Recipe, make_recipe
 from poisongen.rules import Rules, make_rules, settle
 from poisongen.sample import Task, do_task
 from poisongen.source import SourceFile, check_apart, find_root, list_files
-from poisongen.undo import write_undo
+from poisongen.undo import INDEX, write_undo
 
 
 @dataclass(frozen=True)
@@ -183,6 +183,8 @@ def _lost(out: Path) -> list[str]:
         sizes = written_sizes(out)
     except OutputError as error:
         raise OutputError(f"{error}; the build's records are damaged: move {out} away and build again") from None
+    if "undo" in read_summary(out):
+        sizes.setdefault(INDEX, None)
     for path, size in sorted(sizes.items()):
         try:
             facts = (out / path).stat()  # a link counts as what it leads to

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from poisongen.errors import OutputError
 from poisongen.manifest import FOLDER, LINKS, MANIFEST, RECIPE, SKIPPED, SUMMARY, LinkRecord, SampleRecord
-from poisongen.undo import INDEX, UndoRecord, undo_paths
+from poisongen.undo import INDEX, UNDO, UndoRecord, undo_paths
 
 LONGEST_LINE = 2**20  # characters; a record has a few thousand
 
@@ -49,6 +49,8 @@ def explained_paths(out: Path) -> set[str]:
     paths.update(link.path for link in records(folder / LINKS, LinkRecord))
     if (out / INDEX).is_file():
         paths.update(undo_paths(records(out / INDEX, UndoRecord)))
+    elif (out / UNDO).is_dir():  # a store without its index is still ours
+        paths.update(f"{UNDO}/{entry.name}" for entry in (out / UNDO).glob("*.undo"))
     return paths
 
 

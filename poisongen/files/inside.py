@@ -77,16 +77,28 @@ def _named(place: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror or str(error), str(place)) from None
 
 
+def _legal(folder: Path, path: str) -> list[str]:
+    try:
+        return _parts(path)
+    except Refused as refused:
+        raise OutputError(f"{folder}: '{path}' is {refused}") from None
+
+
+def _split(folder: Path, path: str) -> tuple[str, str]:
+    """Return the folder above and the name of something below `folder`. OutputError if it does not lie there."""
+    parts = _legal(folder, path)
+    if not parts:
+        raise OutputError(f"{folder}: it is a folder, not the name of something in it")
+    return "/".join(parts[:-1]), parts[-1]
+
+
 @contextlib.contextmanager
 def enter(folder: Path, path: str = "", *, make: bool = False) -> Iterator[int]:
     """Open folder/path, a folder, and give its descriptor; with `make` the parts of `path` that lack are made.
 
     OutputError where a part below `folder` is no plain folder; OSError where the disk refuses.
     """
-    try:
-        parts = _parts(path)
-    except Refused as refused:
-        raise OutputError(f"{folder / path}: {refused}") from None
+    parts = _legal(folder, path)
     with _named(folder):
         handle = os.open(folder, _FOLDER)
     try:
@@ -135,7 +147,7 @@ def check_folder(folder: Path, path: str) -> None:
 
 def _look(folder: Path, path: str) -> os.stat_result | None:
     """Return what stands at folder/path, None for nothing; OutputError where a part above it is a link."""
-    above, _, name = path.rpartition("/")
+    above, name = _split(folder, path)
     try:
         with enter(folder, above) as handle:
             return _facts(handle, name)
@@ -198,7 +210,7 @@ def beside(folder: Path, path: str) -> Iterator[tuple[int, str]]:
     The name is short, whatever the file's own is, and hidden. A file or a link that stands at the place is replaced,
     never written through; OutputError for anything else. On any error the new file is removed.
     """
-    above, _, name = path.rpartition("/")
+    above, name = _split(folder, path)
     with enter(folder, above, make=True) as handle, _named(folder / path):
         facts = _facts(handle, name)
         if facts is not None and not (stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode)):
@@ -229,7 +241,7 @@ def write_inside(folder: Path, path: str, data: bytes) -> None:
 def append_inside(folder: Path, path: str) -> Iterator[TextIO]:
     """Open folder/path, made if missing, for adding lines. OutputError if it is no plain file with this one name."""
     check_file(folder, path)
-    above, _, name = path.rpartition("/")
+    above, name = _split(folder, path)
     with enter(folder, above, make=True) as handle, _named(folder / path):
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         last = os.open(name, flags, 0o666, dir_fd=handle)
@@ -239,7 +251,7 @@ def append_inside(folder: Path, path: str) -> Iterator[TextIO]:
 
 def rename_inside(folder: Path, path: str, new: str) -> None:
     """Rename folder/path to folder/new, where nothing may stand. OutputError if something does."""
-    (above, _, name), (new_above, _, new_name) = path.rpartition("/"), new.rpartition("/")
+    (above, name), (new_above, new_name) = _split(folder, path), _split(folder, new)
     with enter(folder, above) as handle, enter(folder, new_above) as new_handle, _named(folder / new):
         if (facts := _facts(new_handle, new_name)) is not None:
             raise _strange(folder / new, _word(facts.st_mode))
@@ -248,7 +260,7 @@ def rename_inside(folder: Path, path: str, new: str) -> None:
 
 def remove_inside(folder: Path, path: str) -> None:
     """Remove the file or link folder/path, or all of the folder there; nothing is fine too. Links are not followed."""
-    above, _, name = path.rpartition("/")
+    above, name = _split(folder, path)
     try:
         with enter(folder, above) as handle, _named(folder / path):
             facts = _facts(handle, name)
