@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,9 +58,14 @@ def parse_yaml(text: str) -> Any:
 def read_text(path: Path, largest: int) -> str:
     """Return a text file's content; DataError if it is missing, unreadable, too large or not UTF-8."""
     try:
-        if path.stat().st_size > largest:
+        # Not to wait for a writer where a named pipe lies; what a pipe with a writer holds is read.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(handle, "rb") as file:
+            os.set_blocking(handle, True)
+            data = file.read(largest + 1)
+        if len(data) > largest:
             raise DataError(path, f"larger than {largest} bytes, which no such file is")
-        return path.read_text(encoding="utf-8-sig")
+        return data.decode("utf-8-sig")
     except OSError as error:
         raise DataError(path, f"cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:

@@ -48,7 +48,8 @@ class _Record(BaseModel):
 class FileRecord(_Record):
     """One file of a changed sample. `source` and its digest are None for a file that the source lacks.
 
-    `pixels_sha256` is None for files that are no pictures.
+    `pixels_sha256` is None for files that are no pictures. `size` is the file's in bytes; builds of earlier versions
+    do not say it.
     """
 
     kind: str
@@ -58,6 +59,7 @@ class FileRecord(_Record):
     source_sha256: Sha256 | None
     sha256: Sha256
     pixels_sha256: Sha256 | None
+    size: Count | None = None
 
 
 class TriggerRecord(_Record):

@@ -213,10 +213,12 @@ def _poisoned_tasks(
         reasons = Counter(skip["reason"] for skip in placer.skipped)
         why = "".join(f"; {count} with {reason}" for reason, count in sorted(reasons.items()))
         why += "" if ordered else f"; their labels hold {classes_there(samples, found, rules)}"
+        advice = "change the placement or the victims"
+        if not recipe.allow_fewer:
+            advice = "lower --rate or --count, change the placement, or give --allow-fewer"
         raise ChoiceError(
             f"{wanted} samples of '{recipe.train_split}' are to be poisoned, {len(tasks)} can be: of {len(samples)} "
-            f"samples {len(ordered)} have at least {recipe.min_victim_pixels} pixel of {victims}{why}; lower --rate or "
-            "--count, change the placement, or give --allow-fewer"
+            f"samples {len(ordered)} have at least {recipe.min_victim_pixels} pixel of {victims}{why}; {advice}"
         )
     return tasks
 

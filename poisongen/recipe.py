@@ -10,12 +10,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from poisongen.datasets import layouts
 from poisongen.documents import explain, parse_yaml, read_document
 from poisongen.errors import ChoiceError, DataError
 from poisongen.trigger_files import TriggerPicture, load_trigger
+from poisongen.values import pairs, plain, share
 
 RECIPE_VERSION = 1
 
@@ -51,10 +52,10 @@ class Recipe(BaseModel):
     min_distance: Distance | None = None
     max_distance: Distance | None = None
     metric: Literal["chebyshev", "euclidean"] = "chebyshev"
-    relabel: dict[Class, Class] | None = None
+    relabel: Annotated[dict[Class, Class] | None, BeforeValidator(pairs)] = None
     victim: Class | list[Class] | None = None
     target: Class | None = None
-    rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    rate: Annotated[Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None, BeforeValidator(share)] = None
     count: Annotated[int, Field(ge=1)] | None = None
     trigger: TriggerPicture | str | None = None
     trigger_size: Annotated[int, Field(ge=1, le=4096)] | None = None
@@ -73,6 +74,11 @@ class Recipe(BaseModel):
     train_ids: Literal["auto", "never"] = "auto"
     jpeg: Literal["blocks", "reencode"] = "blocks"
     seed: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_plain_data(cls, choices: Any) -> Any:
+        return plain(choices)
 
     @field_validator("version")
     @classmethod

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from poisongen.errors import DataError, OutputError
 from poisongen.files import delta_jpeg, delta_png, png
+from poisongen.files.inside import write_inside
 from poisongen.files.packed import pack, unpack
-from poisongen.files.store import write_whole
 from poisongen.manifest import FOLDER, Count, RelativePath, Sha256, bytes_sha256, json_line
 from poisongen.parallel import for_each
 from poisongen.source import SourceFile, read_file
@@ -117,7 +117,7 @@ def _make(item: _Item, root: Path, tree: Path) -> dict[str, Any]:
         return line
     entry, needs_base = make_entry(source, None if item.base is None else read_file(tree, item.base))
     name = entry_name(item.path)
-    write_whole(tree / UNDO / name, entry)
+    write_inside(tree, f"{UNDO}/{name}", entry)
     return line | {"base": item.base if needs_base else None, "entry": name, "entry_sha256": bytes_sha256(entry)}
 
 
@@ -138,7 +138,7 @@ def write_undo(
     work = functools.partial(_make, root=root, tree=tree)
     lines = list(for_each(work, _items(records, links, files), jobs, "undo" if progress else None))
     text = "".join(map(json_line, lines)).encode()
-    write_whole(tree / INDEX, text)
+    write_inside(tree, INDEX, text)
     return {"index_sha256": bytes_sha256(text), "entries": sum("entry" in line for line in lines)}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import stat
@@ -14,14 +13,12 @@ from typing import BinaryIO
 
 from poisongen.errors import DataError
 from poisongen.files import jpeg, png
+from poisongen.files.inside import LARGEST_FILE, Refused, open_inside, read_inside
 
-LARGEST_FILE = 2**30  # bytes that are read into memory at once
+__all__ = ["LARGEST_FILE", "Refused", "open_inside", "read_inside"]  # these come from there
+
 MOST_CHUNKS = 2**18
 _PIECE = 2**20
-
-
-class Refused(Exception):  # noqa: N818  not an error of the program: what was found in a place
-    """A file is not there, is not a plain file, or leads out of its folder. The message says what was found."""
 
 
 class LinkNotFollowedError(Refused):
@@ -44,54 +41,6 @@ class Places:
 
     out: Path
     root: Path | None
-
-
-def _explain(error: OSError) -> str:
-    if error.errno == errno.ELOOP:
-        return "a symbolic link"
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return "no such file"
-    return f"cannot be read ({error.strerror})"
-
-
-@contextlib.contextmanager
-def open_inside(folder: Path, path: str) -> Iterator[BinaryIO]:
-    """Open folder/path for reading, following no symbolic link below `folder`. Refused if it is no plain file."""
-    parts = path.split("/")
-    if any(part in ("", ".", "..") for part in parts):
-        raise Refused("a path that leaves its folder")
-    handle = -1
-    try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        for part in parts[:-1]:
-            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=handle)
-            os.close(handle)
-            handle = below
-        # Not to wait for a writer where a named pipe lies.
-        last = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=handle)
-    except (OSError, ValueError) as error:
-        raise Refused(_explain(error) if isinstance(error, OSError) else "not a legal name") from None
-    finally:
-        if handle >= 0:
-            os.close(handle)
-    with os.fdopen(last, "rb") as file:
-        if not stat.S_ISREG(os.fstat(last).st_mode):
-            raise Refused("not a plain file")
-        yield file
-
-
-def read_inside(folder: Path, path: str, largest: int = LARGEST_FILE) -> bytes:
-    """Return the bytes of folder/path; Refused if it is no plain file in there, or larger than `largest`."""
-    with open_inside(folder, path) as file:
-        if os.fstat(file.fileno()).st_size > largest:
-            raise Refused(f"larger than {largest} bytes")
-        try:
-            data = file.read(largest + 1)
-        except OSError as error:
-            raise Refused(_explain(error)) from None
-    if len(data) > largest:
-        raise Refused(f"larger than {largest} bytes")
-    return data
 
 
 def sha256_of(file: BinaryIO) -> str:

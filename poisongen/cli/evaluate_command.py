@@ -9,6 +9,7 @@ import click
 
 from poisongen.cli.options import device_option
 from poisongen.files.store import write_whole
+from poisongen.printing import show, show_json
 from poisongen.victim.evaluation import evaluate
 from poisongen.victim.evaluation_text import as_text
 
@@ -70,4 +71,7 @@ def command(
     text = json.dumps(report, allow_nan=False)
     if out is not None:
         write_whole(out, text.encode())
-    click.echo(text if as_json else as_text(report))
+    if as_json:
+        show_json(report)
+    else:
+        show(as_text(report).split("\n"))

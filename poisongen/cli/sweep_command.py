@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from poisongen.cli.options import cache_option, device_option
+from poisongen.printing import show, show_json
 from poisongen.victim.sweep import default_out, run_sweep
 
 
@@ -31,8 +31,8 @@ def command(file: Path, out: Path | None, cache: Any, device: str | None, jobs: 
     results = run_sweep(file, folder, device=device, cache=cache, jobs=jobs, progress=True)
     if as_json:
         states = [{"cell": r.cell.label, "state": r.state, "reason": r.reason} for r in results]
-        click.echo(json.dumps({"out": str(folder), "cells": states}))
+        show_json({"out": str(folder), "cells": states})
     else:
-        click.echo((folder / "table.md").read_text(encoding="utf-8").rstrip())
-        click.echo(f"\n{folder / 'table.md'}, table.csv, table.json")
+        show((folder / "table.md").read_text(encoding="utf-8").rstrip().split("\n"))
+        show(["", f"{folder / 'table.md'}, table.csv, table.json"])
     return 1 if any(result.state == "failed" for result in results) else 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from poisongen.cli.options import cache_option, device_option
+from poisongen.printing import show, show_json
 from poisongen.victim.dataset import read_own_recipe
 from poisongen.victim.needs_torch import require_torch
 from poisongen.victim.settings import PRESETS, make_settings
@@ -94,11 +94,11 @@ def command(
         return
     if as_json:
         facts = {"iterations": result.iterations, "planned": result.planned, "last": dict(result.last)}
-        click.echo(json.dumps({"checkpoint": str(result.checkpoint), **facts}))
+        show_json({"checkpoint": str(result.checkpoint), **facts})
         return
     loss = f", loss {result.last['loss']:.4f}" if result.last else ""
     more = "" if result.iterations == result.planned else f" of {result.planned}; --resume goes on"
-    click.echo(f"{result.checkpoint}: {result.iterations} iterations{loss}{more}")
+    show([f"{result.checkpoint}: {result.iterations} iterations{loss}{more}"])
 
 
 def _choices(dataset_dir: Path, options: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from poisongen.errors import shown
+
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.2f}"
@@ -95,4 +97,4 @@ def as_text(report: Mapping[str, Any]) -> str:
     lines += _groups("at distance", report.get("distances", ()))
     lines += _groups("by distance of the trigger", [g for g in report["asr_by_distance"] if g["images"]])
     lines += _groups("by victim area", [g for g in report["asr_by_victim_area"] if g["images"]], 100, " %")
-    return "\n".join([*lines, *_classes(report), *_became(report)])
+    return "\n".join(map(shown, [*lines, *_classes(report), *_became(report)]))

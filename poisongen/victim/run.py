@@ -17,6 +17,7 @@ import torch
 from tqdm import tqdm
 
 from poisongen.errors import ChoiceError, DataError, PoisongenError
+from poisongen.files.inside import check_file, check_folder
 from poisongen.manifest import FOLDER, SUMMARY
 from poisongen.output import read_summary
 from poisongen.victim.augment import Augmentation, augment
@@ -96,6 +97,10 @@ class Run:
 
     def start(self, resume: bool) -> None:
         """Make the run's folder, or take up what stands there. ChoiceError if that is another run's."""
+        if self.out.is_dir():  # said now rather than after an epoch
+            for name in (NAME, LOG):
+                check_file(self.out, name)
+            check_folder(self.out, "tensorboard")
         if not resume:
             if self.checkpoint.exists():
                 raise ChoiceError(f"--out: {self.out} holds a run; go on with --resume, or choose another folder")

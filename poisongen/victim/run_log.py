@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from poisongen.errors import ChoiceError, OutputError
+from poisongen.files.inside import append_inside
+from poisongen.files.store import write_whole
+from poisongen.printing import tell
 
 LOG = "log.jsonl"
 
@@ -18,7 +20,7 @@ Say = Callable[[str], None]
 
 def speaker(aloud: bool) -> Say:
     """Return what tells the user how a run goes on, by lines on stderr; with `aloud` false it is silent."""
-    return (lambda text: print(f"poisongen: {text}", file=sys.stderr)) if aloud else (lambda text: None)
+    return tell if aloud else (lambda text: None)
 
 
 @contextlib.contextmanager
@@ -36,7 +38,7 @@ def cut_log(out: Path, iteration: int) -> None:
     path = out / LOG
     if path.exists():
         lines = [line for line in path.read_text().splitlines() if json.loads(line)["iteration"] <= iteration]
-        path.write_text("".join(f"{line}\n" for line in lines))
+        write_whole(path, "".join(f"{line}\n" for line in lines).encode())
 
 
 class RunLog:
@@ -61,7 +63,7 @@ class RunLog:
     def write(self, line: Mapping[str, Any]) -> None:
         """Add one epoch's line."""
         if self._active:
-            with self._path.open("a") as file:
+            with append_inside(self._path.parent, self._path.name) as file:
                 file.write(json.dumps(line) + "\n")
         if self._writer is not None:
             for name in ("loss", "lr", "images_per_second"):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from poisongen.documents import explain
 from poisongen.errors import ChoiceError
+from poisongen.values import plain
 
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AtLeast0 = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -155,7 +156,7 @@ def make_settings(choices: Mapping[str, Any], preset: str | None = None) -> Sett
     if preset is not None and preset not in PRESETS:
         raise ChoiceError(f"--preset: no preset '{preset}'; there are {', '.join(PRESETS)}")
     try:
-        return Settings.model_validate({**(PRESETS[preset] if preset else {}), **choices}).settled()
+        return Settings.model_validate(plain({**(PRESETS[preset] if preset else {}), **choices})).settled()
     except ValidationError as error:
         fault = error.errors()[0]
         where = f"--{str(fault['loc'][0]).replace('_', '-')}: " if fault["loc"] else ""

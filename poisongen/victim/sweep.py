@@ -15,6 +15,7 @@ from poisongen.builder import build, prepare
 from poisongen.datasets import find_layout
 from poisongen.documents import parse_json
 from poisongen.errors import ChoiceError, PoisongenError
+from poisongen.files.inside import check_file, check_folder, make_folder
 from poisongen.files.store import write_whole
 from poisongen.source import find_root
 from poisongen.victim.needs_torch import require_torch
@@ -84,7 +85,9 @@ def _run_cell(
     folder = out / CELLS / cell.label
     if (folder / REPORT).is_file():
         return CellResult(cell, "done", parse_json((folder / REPORT).read_text()))
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(out, f"{CELLS}/{cell.label}")  # no part of it a link to elsewhere
+    check_file(folder, "lock")
+    check_folder(folder, "run")
     lock = FileLock(folder / "lock")
     try:
         lock.acquire(timeout=0)
@@ -166,7 +169,9 @@ def _build(sweep: Sweep, recipe: Mapping[str, Any], seed: int, out: Path, jobs: 
     choices = {**recipe, "seed": seed}
     settled = prepare(choices, sweep.root).rules.recipe
     folder = out / BUILDS / f"{settled.dataset}-{settled.strategy}-{settled.fingerprint()[:8]}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out, BUILDS)
+    check_folder(out, f"{BUILDS}/{folder.name}")
+    check_file(out, f"{BUILDS}/{folder.name}.lock")
     lock = FileLock(f"{folder}.lock")
     with lock:
         build(choices, sweep.root, folder, jobs=jobs, progress=progress)

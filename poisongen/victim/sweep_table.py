@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from poisongen.errors import shown
 from poisongen.files.store import write_whole
+from poisongen.values import share
 from poisongen.victim.sweep_plan import Cell
 from poisongen.victim.sweep_plot import Line, line_plot
 
@@ -84,8 +86,8 @@ def markdown(keys: Sequence[str], rows: Sequence[Row], failures: Sequence[tuple[
     for row in rows:
         cells = [*(row.shown.get(key, "") for key in keys), ", ".join(map(str, row.seeds))]
         lines.append("| " + " | ".join([*cells, *(_percent(row.mean(n), row.spread(n)) for n in names)]) + " |")
-    lines += [f"\nFailed: {cell.label}: {reason}" for cell, reason in failures]
-    return "\n".join(lines) + "\n"
+    lines += [line for cell, reason in failures for line in ("", f"Failed: {cell.label}: {reason}")]
+    return "\n".join(map(shown, lines)) + "\n"
 
 
 def as_csv(keys: Sequence[str], rows: Sequence[Row]) -> str:
@@ -127,7 +129,7 @@ def _by_rate(rows: Sequence[Row]) -> list[Line]:
     lines: dict[str, list[tuple[float, float, float]]] = {}
     for row in rows:
         if "rate" in row.shown and row.shown["rate"] != "none" and (mean := row.mean("ASR")) is not None:
-            point = (100 * float(row.shown["rate"]), 100 * mean, 100 * (row.spread("ASR") or 0.0))
+            point = (100 * share(row.shown["rate"]), 100 * mean, 100 * (row.spread("ASR") or 0.0))
             lines.setdefault(_title(row, "rate"), []).append(point)
     return [Line(title, tuple(sorted(points))) for title, points in lines.items()]
 
