@@ -46,7 +46,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class _NewFile:
+class NewFile:
     """A label or image after the work: new bytes, or None where the source's file stays, and its pixels."""
 
     data: bytes | None
@@ -92,9 +92,9 @@ def _change_labels(labels: LabelContents, task: Task, rules: Rules) -> Change:
 
 def _new_labels(
     labels: LabelContents, original: LabelContents, change: Change, rules: Rules, paths: Mapping[str, Path]
-) -> dict[str, _NewFile]:
+) -> dict[str, NewFile]:
     """Rewrite every label file (`paths` by kind), keeping those that the change leaves as they are."""
-    new: dict[str, _NewFile] = {}
+    new: dict[str, NewFile] = {}
     height, width = change.before.shape
     for name, data in labels.raw.items():
         kind = label_kinds(rules)[name]
@@ -103,11 +103,11 @@ def _new_labels(
             if rules.recipe.scale != 1 and kind.resize:
                 scaled = kind.resize(data, width, height)
             rewritten = kind.rewrite(scaled, change, rules.classes)
-            new[name] = _NewFile(None if rewritten == data else rewritten, None)
+            new[name] = NewFile(None if rewritten == data else rewritten, None)
             continue
         array = kind.rewrite(labels.arrays[name], change, rules.classes)
         same = array.shape == original.arrays[name].shape and np.array_equal(array, original.arrays[name])
-        new[name] = _NewFile(None if same else _encode_labels(array, data, paths[name]), array)
+        new[name] = NewFile(None if same else _encode_labels(array, data, paths[name]), array)
     return new
 
 
@@ -120,31 +120,31 @@ def _encode_labels(array: Array, source: bytes, path: Path) -> bytes:
     return png.encode(array, facts, labels=True)
 
 
-def _encoded(data: bytes, pixels: Array, path: Path) -> _NewFile:
+def _encoded(data: bytes, pixels: Array, path: Path) -> NewFile:
     """Encode a resized image like its source; a JPEG does not decode to quite what went in."""
     new = images.encode_whole(data, pixels, path)
-    return _NewFile(new, images.decode(new, path))
+    return NewFile(new, images.decode(new, path))
 
 
-def _new_image(data: bytes, task: Task, rules: Rules, path: Path) -> _NewFile:
-    """Paste the trigger, in the written size."""
+def new_image(data: bytes, placement: Placement | None, rules: Rules, path: Path) -> NewFile:
+    """Paste the trigger on an image file's content, in the written size."""
     pixels = images.decode(data, path)
     height, width = pixels.shape[:2]
     size = scaled_size(height, width, rules.recipe.scale)
     resized = size != (height, width)
     if resized:
         pixels = images.resize(data, pixels, size, path)
-    if task.placement is None:
-        return _encoded(data, pixels, path) if resized else _NewFile(None, pixels)
-    box = task.placement.window
+    if placement is None:
+        return _encoded(data, pixels, path) if resized else NewFile(None, pixels)
+    box = placement.window
     ground = images.to_rgb_box(data, pixels[box], path)
     patch = images.from_rgb_box(data, pixels[box], blend(ground, rules.trigger, rules.recipe.opacity), path)
     if resized:
         pixels = pixels.copy()
         pixels[box] = patch
         return _encoded(data, pixels, path)
-    top_left = (task.placement.top, task.placement.left, task.placement.size, task.placement.size)
-    return _NewFile(*images.replace_box(data, pixels, top_left, patch, path, rules.recipe.jpeg))
+    top_left = (placement.top, placement.left, placement.size, placement.size)
+    return NewFile(*images.replace_box(data, pixels, top_left, patch, path, rules.recipe.jpeg))
 
 
 def do_task(task: Task, root: Path, rules: Rules) -> Outcome:
@@ -155,11 +155,11 @@ def do_task(task: Task, root: Path, rules: Rules) -> Outcome:
     change = _change_labels(labels, task, rules)
     image_data = read_file(root, sample.image)
     new = _new_labels(labels, original, change, rules, {label.kind: root / label.path for label in sample.labels})
-    image = _new_image(image_data, task, rules, root / sample.image)
+    image = new_image(image_data, task.placement, rules, root / sample.image)
     contents: dict[str, bytes] = {}
     files = []
 
-    def record_file(kind: str, source: str | None, data: bytes, file: _NewFile, path: str) -> None:
+    def record_file(kind: str, source: str | None, data: bytes, file: NewFile, path: str) -> None:
         out_path = task.prefix + path
         source_sha256 = bytes_sha256(data) if source is not None else None
         if file.data is not None:
@@ -183,7 +183,7 @@ def do_task(task: Task, root: Path, rules: Rules) -> Outcome:
         derive = label_kinds(rules)[label.kind].derive
         assert derive is not None  # noqa: S101  a layout completes only what it can derive
         array = derive(change.after, rules.classes)
-        record_file(label.kind, None, b"", _NewFile(png.encode(array, None, labels=True), array), label.path)
+        record_file(label.kind, None, b"", NewFile(png.encode(array, None, labels=True), array), label.path)
     return Outcome(_record(task, change, files, rules), contents)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 
@@ -25,12 +26,12 @@ def _bytes(path: Path) -> bytes:
         raise DataError(path, f"cannot be read ({error.strerror})") from None
 
 
-def _open(path: Path) -> Image.Image:
-    """Open and decode a picture; DataError if it cannot be read."""
+def _open(data: bytes, path: Path) -> Image.Image:
+    """Decode a picture; DataError if it cannot be read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path, formats=("PNG", "JPEG"))
+            image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
             image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(path, f"cannot be read as a PNG or JPEG ({error})") from None
@@ -45,12 +46,16 @@ def read_size(path: Path) -> Size:
 
 def read_image(path: Path, size: Size | None = None) -> Picture:
     """Return an image as (H, W, 3) uint8 RGB, scaled to `size` if given; DataError if it cannot be read."""
-    image = _open(path)
-    if image.mode.startswith("I"):  # 16-bit gray: the high byte
-        pixels = np.repeat((np.asarray(image) >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
-    else:
-        pixels = np.asarray(image.convert("RGB"), dtype=np.uint8)
+    pixels = as_picture(_bytes(path), path)
     return pixels if size is None else resize_image(pixels, size)
+
+
+def as_picture(data: bytes, path: Path) -> Picture:
+    """Return a PNG's or JPEG's content as (H, W, 3) uint8 RGB; DataError, naming `path`, if it cannot be read."""
+    image = _open(data, path)
+    if image.mode.startswith("I"):  # 16-bit gray: the high byte
+        return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
+    return np.asarray(image.convert("RGB"), dtype=np.uint8)
 
 
 def read_raw_labels(path: Path, kind: LabelKind, classes: ClassTable) -> Picture:

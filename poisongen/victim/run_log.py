@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from poisongen.errors import ChoiceError, OutputError
+from poisongen.errors import ChoiceError, OutputError, shown
 
 LOG = "log.jsonl"
 
@@ -18,7 +19,13 @@ Say = Callable[[str], None]
 
 def speaker(aloud: bool) -> Say:
     """Return what tells the user how a run goes on, by lines on stderr; with `aloud` false it is silent."""
-    return (lambda text: print(f"poisongen: {text}", file=sys.stderr)) if aloud else (lambda text: None)
+
+    def say(text: str) -> None:
+        if aloud and sys.stderr is not None:
+            with contextlib.suppress(OSError, ValueError):  # nobody listens any more: that must not end a run
+                print(f"poisongen: {shown(text)}", file=sys.stderr)
+
+    return say
 
 
 @contextlib.contextmanager
@@ -29,6 +36,25 @@ def disk_errors(out: Path) -> Iterator[None]:
     except OSError as error:
         place = error.filename or out
         raise OutputError(f"--out: {place}: {error.strerror or error}; make room or choose another folder") from None
+
+
+def require_file_place(path: Path) -> None:
+    """See before the work that a file can be written to `path`: no folder stands there, and its folder can be made.
+
+    OutputError says what is in the way.
+    """
+    with disk_errors(path):
+        if path.is_dir():
+            raise OutputError(f"--out: {path} is a folder; give a file's name, such as {path / 'report.json'}")
+        if path.exists() and not path.is_file():
+            raise OutputError(f"--out: {path} is no plain file; give another name")
+        folder = path.absolute().parent
+        while not (folder.exists() or folder.is_symlink()):
+            folder = folder.parent
+        if not folder.is_dir():
+            raise OutputError(f"--out: {folder} is not a folder, so nothing can be written to {path}")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OutputError(f"--out: {folder} cannot be written to; choose another place")
 
 
 def cut_log(out: Path, iteration: int) -> None:
