@@ -125,8 +125,8 @@ class Run:
         data = self._data()
         if any(found.data.get(key, data[key]) != data[key] for key in ("fingerprint", "pictures", "content")):
             raise ChoiceError(
-                f"--resume: the run in {self.out} was trained on another dataset ({found.data.get('folder')}, as it was "
-                "then); give that one, or start another run"
+                f"--resume: the run in {self.out} was trained on another dataset ({found.data.get('folder')}, as it "
+                "was then); give that one, or start another run"
             )
         load_weights(self.model, found, self.checkpoint)
         try:
