@@ -11,6 +11,7 @@ import click
 from poisongen.cli.options import cache_option, device_option
 from poisongen.errors import PoisongenError
 from poisongen.victim.dataset import read_own_recipe
+from poisongen.victim.interruption import TrainingInterrupted, watching, what_is_left
 from poisongen.victim.needs_torch import require_torch
 from poisongen.victim.settings import PRESETS, make_settings
 
@@ -81,26 +82,28 @@ def command(
     """
     settings = make_settings(_choices(dataset_dir, options), preset)
     folder = out or Path("runs") / f"{dataset_dir.resolve().name}-{settings.model.casefold()}-{settings.seed}"
-    require_torch()
-    from poisongen.victim.interruption import TrainingInterrupted
-    from poisongen.victim.training import train
-
     try:
-        result = train(
-            dataset_dir,
-            folder,
-            settings,
-            layout=layout,
-            resume=resume,
-            stop_after=stop_after,
-            cache=cache,
-            device=device,
-            jobs=jobs,
-            tensorboard=tensorboard,
-            progress=True,
-        )
+        with watching():
+            require_torch()
+            from poisongen.victim.training import train
+
+            result = train(
+                dataset_dir,
+                folder,
+                settings,
+                layout=layout,
+                resume=resume,
+                stop_after=stop_after,
+                cache=cache,
+                device=device,
+                jobs=jobs,
+                tensorboard=tensorboard,
+                progress=True,
+            )
     except TrainingInterrupted as stopped:
         raise _StoppedError(str(stopped)) from None
+    except KeyboardInterrupt:
+        raise _StoppedError(what_is_left(folder, resume)) from None
     if not result.leads:
         return
     if as_json:

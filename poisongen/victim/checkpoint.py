@@ -13,10 +13,11 @@ from poisongen.errors import ChoiceError, DataError, PoisongenError
 from poisongen.files.store import write_whole
 from poisongen.victim.classes import TrainClasses, classes_from_data
 from poisongen.victim.models import ModelSpec, spec_from_data
+from poisongen.victim.run_log import CHECKPOINT
 from poisongen.victim.weights import UNREADABLE, load_plain
 
 FORMAT = "poisongen checkpoint 1"
-NAME = "checkpoint.pt"
+NAME = CHECKPOINT
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,24 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
+
+from poisongen.victim.run_log import CHECKPOINT
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class TrainingInterrupted(KeyboardInterrupt):
     """A run was stopped by a signal; the text says what was saved and how to go on."""
+
+
+def what_is_left(out: Path, resume: bool) -> str:
+    """Say what an interruption outside of the training steps, or a second one within, has left in the run's folder."""
+    if (out / CHECKPOINT).exists():
+        command = f"the same command{'' if resume else ' with --resume'}"
+        return f"interrupted; the last checkpoint is {out / CHECKPOINT}: {command} goes on from there"
+    return "interrupted; nothing was saved yet, and the same command begins anew"
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import Any
 
 from poisongen.errors import ChoiceError, OutputError, shown
 
-LOG = "log.jsonl"
+LOG, CHECKPOINT = "log.jsonl", "checkpoint.pt"
 
 Say = Callable[[str], None]
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from poisongen.parallel import job_count
 from poisongen.victim.canvas import Batches, CacheMode, choose_cache, open_batches
-from poisongen.victim.checkpoint import NAME
 from poisongen.victim.dataset import open_dataset
 from poisongen.victim.device import describe, memory_errors, pick_device, set_precision
 from poisongen.victim.distributed import find_crew, joined
-from poisongen.victim.interruption import TrainingInterrupted, watching
+from poisongen.victim.interruption import TrainingInterrupted, watching, what_is_left
 from poisongen.victim.loading_errors import loading_errors
 from poisongen.victim.plan import Plan, make_plan
 from poisongen.victim.run import Run, TrainResult
@@ -56,7 +55,7 @@ def train(
                 with interruption.noted(say):
                     result = run.go(batches, stop_after, tensorboard)
         except KeyboardInterrupt:
-            raise TrainingInterrupted(_left(out, resume)) from None
+            raise TrainingInterrupted(what_is_left(out, resume)) from None
     if interruption.asked and result.iterations < result.planned:
         raise TrainingInterrupted(
             f"interrupted after {result.iterations} of {result.planned} iterations, which {result.checkpoint} holds; "
@@ -76,11 +75,3 @@ def _batches(plan: Plan, cache: CacheMode | None, jobs: int, say: Say, progress:
     if missing:
         say(f"no pixel of '{plan.settings.train_split}' is {', '.join(missing)}: the model cannot learn that")
     return batches
-
-
-def _left(out: Path, resume: bool) -> str:
-    """Say what an interruption outside of the training steps, or a second one within, has left in the run's folder."""
-    if (out / NAME).exists():
-        command = f"the same command{'' if resume else ' with --resume'}"
-        return f"interrupted; the last checkpoint is {out / NAME}: {command} goes on from there"
-    return "interrupted; nothing was saved yet, and the same command begins anew"
