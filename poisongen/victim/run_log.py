@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from poisongen.errors import ChoiceError, OutputError, shown
+from poisongen.files.store import write_whole
 
 LOG, CHECKPOINT = "log.jsonl", "checkpoint.pt"
 
@@ -58,11 +59,29 @@ def require_file_place(path: Path) -> None:
 
 
 def cut_log(out: Path, iteration: int) -> None:
-    """Drop the lines of epochs that come after the checkpoint at `iteration`: they will be run again."""
+    """Drop the lines of epochs that come after the checkpoint at `iteration`: they will be run again.
+
+    A line that a full disk or a crash has cut short is dropped as well.
+    """
     path = out / LOG
     if path.exists():
-        lines = [line for line in path.read_text().splitlines() if json.loads(line)["iteration"] <= iteration]
-        path.write_text("".join(f"{line}\n" for line in lines))
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        kept = [line for line in lines if 0 < _iteration(line) <= iteration]
+        write_whole(path, "".join(f"{line}\n" for line in kept).encode())
+
+
+def _iteration(line: str) -> int:
+    """Return the iteration that a line of the log tells of, 0 for what is no such line."""
+    try:
+        return int(json.loads(line)["iteration"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return 0
+
+
+def _open_to_add(path: Path) -> Any:
+    """Open a file to add lines to it: a plain file of this folder, not what a link or a pipe there leads to."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    return os.fdopen(os.open(path, flags, 0o666), "a", encoding="utf-8")
 
 
 class RunLog:
@@ -87,7 +106,7 @@ class RunLog:
     def write(self, line: Mapping[str, Any]) -> None:
         """Add one epoch's line."""
         if self._active:
-            with self._path.open("a") as file:
+            with _open_to_add(self._path) as file:
                 file.write(json.dumps(line) + "\n")
         if self._writer is not None:
             for name in ("loss", "lr", "images_per_second"):
