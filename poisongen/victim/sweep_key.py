@@ -100,7 +100,11 @@ def _make_job(sweep: Sweep, cell: Cell, content: Content) -> Job:
     settings = cell_settings(cell)
     own = None if cell.recipe is None else _settled(cell.recipe, cell.seed, content)
     base = cell.recipe or next(other.recipe for other in sweep.cells if other.recipe is not None)
-    common = _settled(_tested_on(base, sweep.test_on), cell.seed, content)
+    try:
+        common = _settled(_tested_on(base, sweep.test_on), cell.seed, content)
+    except PoisongenError as error:
+        where = "" if sweep.test_on is None else "evaluate: test_on: "
+        raise ChoiceError(f"{where}{error}") from None
     _check_training(settings, content)
     training = json.loads(json.dumps(settings.as_data()))  # as it is read again
     if settings.weights not in ("none", "imagenet"):
