@@ -7,6 +7,7 @@ import json
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -222,8 +223,9 @@ def _made_on(tools: _Tools) -> dict[str, str]:
     import poisongen
     from poisongen.victim.device import describe, pick_device
 
-    device = describe(pick_device(tools.device))
-    return {"device": device, "torch": torch.__version__, "poisongen": poisongen.__version__}
+    device, models = describe(pick_device(tools.device)), "segmentation-models-pytorch"
+    versions = {"torch": torch.__version__, models: metadata.version(models), "poisongen": poisongen.__version__}
+    return {"device": device, **versions}
 
 
 def _build(tools: _Tools, recipe: Recipe) -> Path:
