@@ -10,6 +10,7 @@ import click
 
 from poisongen.cli.options import cache_option, device_option
 from poisongen.errors import PoisongenError
+from poisongen.victim.alone import launched
 from poisongen.victim.dataset import read_own_recipe
 from poisongen.victim.interruption import TrainingInterrupted, watching, what_is_left
 from poisongen.victim.needs_torch import require_torch
@@ -101,6 +102,8 @@ def command(
                 progress=True,
             )
     except TrainingInterrupted as stopped:
+        if launched()[0]:
+            raise click.exceptions.Exit(_StoppedError.exit_code) from None  # the first process says it for all
         raise _StoppedError(str(stopped)) from None
     except KeyboardInterrupt:
         raise _StoppedError(what_is_left(folder, resume)) from None

@@ -30,8 +30,12 @@ def what_is_left(out: Path, resume: bool) -> str:
 
 @dataclass
 class Interruption:
-    """Whether a signal has come. While `waiting`, the first one is only noted, for the step in hand to be finished."""
+    """Whether a signal has `come`, and whether it asks for an end after the step in hand (`asked`).
 
+    While `waiting`, the first one is only noted, or, if `ignoring`, none of them.
+    """
+
+    come: bool = False
     asked: bool = False
     waiting: bool = False
     ignoring: bool = False
@@ -51,7 +55,8 @@ class Interruption:
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Note a signal, or end what is going on at once."""
-        if self.ignoring:
+        self.come = True
+        if self.waiting and self.ignoring:
             return
         if self.waiting and not self.asked:
             self.asked = True
@@ -64,7 +69,8 @@ class Interruption:
 def watching(ignoring: bool = False) -> Iterator[Interruption]:
     """Take the signals that end a program, where this is the main thread; they are as they were afterwards.
 
-    With `ignoring` nothing happens: of torchrun's processes the first one saves, and the others step with it so long.
+    With `ignoring` nothing happens within the steps: of torchrun's processes the first one saves, and the others step
+    with it so long.
     A signal that the program was started to ignore (nohup) is left alone. Loading workers are forks of this process:
     Ctrl-C, which the terminal sends to all, is none of theirs, and any other signal ends them.
     """

@@ -56,6 +56,10 @@ def train(
                     result = run.go(batches, stop_after, tensorboard)
         except KeyboardInterrupt:
             raise TrainingInterrupted(what_is_left(out, resume)) from None
+        except RuntimeError:
+            if crew.leads or not interruption.come:
+                raise
+            raise TrainingInterrupted(what_is_left(out, resume)) from None  # the first process has saved and gone
     if interruption.asked and result.iterations < result.planned:
         raise TrainingInterrupted(
             f"interrupted after {result.iterations} of {result.planned} iterations, which {result.checkpoint} holds; "
