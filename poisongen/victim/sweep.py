@@ -23,10 +23,10 @@ from poisongen.recipe import Recipe
 from poisongen.source import check_apart
 from poisongen.victim.alone import require_alone
 from poisongen.victim.needs_torch import require_torch
-from poisongen.victim.run_log import LOG, Say, disk_errors, speaker
+from poisongen.victim.run_log import CHECKPOINT, LOG, Say, disk_errors, speaker
 from poisongen.victim.sweep_key import Content, Job, check_weights, digest_of, make_jobs, read_content
 from poisongen.victim.sweep_plan import Cell, Sweep, read_sweep
-from poisongen.victim.sweep_table import write_tables
+from poisongen.victim.sweep_table import measures, write_tables
 
 BUILDS, CELLS, TRAINED = "builds", "cells", "trained.json"
 
@@ -119,7 +119,13 @@ def _report_path(tools: _Tools, job: Job) -> Path:
 def _read_report(tools: _Tools, job: Job) -> dict[str, Any] | None:
     """Return a cell's report, None if there is none for all that determines its figures today."""
     report = _read_mapping(_report_path(tools, job))
-    return report if report is not None and report.get("key") == job.figured_by else None
+    if report is None or report.get("key") != job.figured_by:
+        return None
+    try:
+        measures(report)
+    except (KeyError, TypeError, AttributeError):  # not as this module writes it
+        return None
+    return report
 
 
 def _read_mapping(path: Path) -> dict[str, Any] | None:
@@ -164,7 +170,7 @@ def _do_cell(tools: _Tools, job: Job, folder: Path) -> dict[str, Any]:
     own = None if job.own is None else _build(tools, job.own)
     tested = own if job.own == job.common and own is not None else _build(tools, job.common)
     trained = _train(tools, job, folder, own or tools.content.root)
-    checkpoint = folder / "run" / str(trained["checkpoint"])
+    checkpoint = folder / "run" / CHECKPOINT
     options: dict[str, Any] = {"device": tools.device, "jobs": tools.jobs, "progress": tools.progress}
     report = {"key": dict(job.figured_by), "cell": dict(job.cell.shown), "seed": job.cell.seed, "training": trained}
     report["common"] = evaluate(checkpoint, tested, distances=tools.sweep.distances, **options)
@@ -183,7 +189,7 @@ def _do_cell(tools: _Tools, job: Job, folder: Path) -> dict[str, Any]:
 def _train(tools: _Tools, job: Job, folder: Path, data: Path) -> dict[str, Any]:
     """Train a cell's model unless it has been; return what trained.json says of it."""
     done = _read_mapping(folder / TRAINED)
-    if done is not None and done.get("key") == job.trained_by and (folder / "run" / str(done["checkpoint"])).is_file():
+    if done is not None and done.get("key") == job.trained_by and (folder / "run" / CHECKPOINT).is_file():
         return done
     from poisongen.victim.training import train
 
@@ -201,7 +207,6 @@ def _train(tools: _Tools, job: Job, folder: Path, data: Path) -> dict[str, Any]:
     tools.content.check()
     done = {
         "key": dict(job.trained_by),
-        "checkpoint": result.checkpoint.name,
         "last": dict(result.last) or _last_line(folder / "run" / LOG),
         "trained_on": _made_on(tools),
     }

@@ -45,7 +45,7 @@ class Row:
         return statistics.stdev(values) if len(values) > 1 else None
 
 
-def _measures(report: Mapping[str, Any]) -> dict[str, float | None]:
+def measures(report: Mapping[str, Any]) -> dict[str, float | None]:
     """Return the figures of a cell's report by their names in the table."""
     common, own = report["common"], report.get("own")
     found: dict[str, float | None] = {
@@ -103,7 +103,7 @@ def collect(keys: Sequence[str], outcomes: Sequence[Outcome]) -> list[Row]:
         groups.setdefault((*(cell.shown.get(key, "") for key in keys), cell.row), []).append((cell, report))
     rows = []
     for members in groups.values():
-        measured = [_measures(report) for _, report in members]
+        measured = [measures(report) for _, report in members]
         names = list(dict.fromkeys(name for one in measured for name in one))
         values = {name: tuple(v for one in measured if (v := one.get(name)) is not None) for name in names}
         first, report = members[0]

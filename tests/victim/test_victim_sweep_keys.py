@@ -466,7 +466,8 @@ def test_a_full_disk_under_a_cell_is_its_reason(place, poisongen, pretend, monke
 def test_a_damaged_report_is_done_again(place, poisongen, pretend):
     def damage(place):
         for number, path in enumerate(sorted(place.out.glob("cells/*/report-*.json"))):
-            path.write_text(("", "[]", "{")[number])
+            report = json.loads(path.read_text())
+            path.write_text(("", "[" * 100_000, json.dumps({**report, "common": {"asr": 7}}))[number])
 
     _, after = sweep_twice(place, poisongen, pretend, damage)
     assert set(map(tuple, asr(after).values())) == {(0.75,)}
