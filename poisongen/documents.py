@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,6 +49,12 @@ def _bounded(number: int) -> int:
     if abs(number) >= 10**MOST_DIGITS:
         raise ValueError(f"a whole number of more than {MOST_DIGITS} digits")
     return number
+
+
+# YAML 1.1 takes 1e-3, which has no point, for text; everybody who writes it means the number.
+_PlainLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
 
 
 def parse_yaml(text: str) -> Any:

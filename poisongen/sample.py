@@ -55,7 +55,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class _NewFile:
+class NewFile:
     """A label or image after the work: new bytes, or None where the source's file stays, its pixels, their digest."""
 
     data: bytes | None
@@ -158,9 +158,9 @@ def _change_labels(labels: LabelContents, task: Task, rules: Rules) -> Change:
 
 def _new_labels(
     labels: LabelContents, original: LabelContents, change: Change, rules: Rules, paths: Mapping[str, Path]
-) -> dict[str, _NewFile]:
+) -> dict[str, NewFile]:
     """Rewrite every label file (`paths` by kind), keeping those that the change leaves as they are."""
-    new: dict[str, _NewFile] = {}
+    new: dict[str, NewFile] = {}
     height, width = change.before.shape
     for name, data in labels.raw.items():
         kind = label_kinds(rules)[name]
@@ -169,11 +169,11 @@ def _new_labels(
             if rules.recipe.scale != 1 and kind.resize:
                 scaled = kind.resize(data, width, height)
             rewritten = kind.rewrite(scaled, change, rules.classes)
-            new[name] = _NewFile(None if rewritten == data else rewritten, None)
+            new[name] = NewFile(None if rewritten == data else rewritten, None)
             continue
         array = kind.rewrite(labels.arrays[name], change, rules.classes)
         same = array.shape == original.arrays[name].shape and np.array_equal(array, original.arrays[name])
-        new[name] = _NewFile(None if same else _encode_labels(array, original.arrays[name], data, paths[name]), array)
+        new[name] = NewFile(None if same else _encode_labels(array, original.arrays[name], data, paths[name]), array)
     return new
 
 
@@ -196,10 +196,10 @@ def _encode_labels(array: Array, old: Array, source: bytes, path: Path) -> bytes
     return png.encode(array, png.parse(source, path), labels=True)
 
 
-def _encoded(data: bytes, pixels: Array, path: Path) -> _NewFile:
+def _encoded(data: bytes, pixels: Array, path: Path) -> NewFile:
     """Encode a resized image like its source; a JPEG does not decode to quite what went in."""
     new = images.encode_whole(data, pixels, path)
-    return _NewFile(new, images.decode(new, path))
+    return NewFile(new, images.decode(new, path))
 
 
 def _written_size(data: bytes, rules: Rules, path: Path) -> tuple[Array, bool]:
@@ -232,17 +232,17 @@ def _patch(data: bytes, pixels: Array, placement: Placement, rules: Rules, path:
     return box, None if np.array_equal(patch, old) else patch
 
 
-def _new_image(data: bytes, task: Task, rules: Rules, path: Path) -> _NewFile | None:
+def _new_image(data: bytes, task: Task, rules: Rules, path: Path) -> NewFile | None:
     """Return a task's image: with the trigger, in the written size; None where the trigger changes no pixel."""
     if task.placement is not None:
-        return _with_trigger(data, task.placement, rules, path)
+        return triggered_image(data, task.placement, rules, path)
     if rules.recipe.scale == 1 and task.image_sha256 is not None:
-        return _NewFile(None, None, task.image_sha256)
+        return NewFile(None, None, task.image_sha256)
     pixels, resized = _written_size(data, rules, path)
-    return _encoded(data, pixels, path) if resized else _NewFile(None, pixels)
+    return _encoded(data, pixels, path) if resized else NewFile(None, pixels)
 
 
-def _with_trigger(data: bytes, placement: Placement, rules: Rules, path: Path) -> _NewFile | None:
+def triggered_image(data: bytes, placement: Placement, rules: Rules, path: Path) -> NewFile | None:
     """Paste the trigger, in the written size; None where the picture is the same with the trigger as without."""
     pixels, resized = _written_size(data, rules, path)
     box, patch = _patch(data, pixels, placement, rules, path)
@@ -254,7 +254,7 @@ def _with_trigger(data: bytes, placement: Placement, rules: Rules, path: Path) -
         with_trigger[top : top + tall, left : left + wide] = patch
         new = _encoded(data, with_trigger, path)
     else:
-        new = _NewFile(*images.replace_box(data, pixels, box, patch, path, rules.recipe.jpeg))
+        new = NewFile(*images.replace_box(data, pixels, box, patch, path, rules.recipe.jpeg))
     if data[:8] == png.SIGNATURE:
         return new
     # A JPEG may have quantised the trigger away.
@@ -266,7 +266,7 @@ def _with_trigger(data: bytes, placement: Placement, rules: Rules, path: Path) -
 def _is_seen(data: bytes, placement: Placement, rules: Rules, path: Path) -> bool:
     """Tell whether the trigger changes a pixel of an image at this place."""
     if data[:8] != png.SIGNATURE:
-        return _with_trigger(data, placement, rules, path) is not None
+        return triggered_image(data, placement, rules, path) is not None
     return _patch(data, _written_size(data, rules, path)[0], placement, rules, path)[1] is not None
 
 
@@ -286,7 +286,7 @@ def do_task(task: Task, root: Path, rules: Rules) -> Outcome:
     contents: dict[str, bytes] = {}
     files = []
 
-    def record_file(kind: str, source: str | None, data: bytes, file: _NewFile, path: str) -> None:
+    def record_file(kind: str, source: str | None, data: bytes, file: NewFile, path: str) -> None:
         out_path = task.prefix + path
         source_sha256 = bytes_sha256(data) if source is not None else None
         if file.data is not None:
@@ -310,7 +310,7 @@ def do_task(task: Task, root: Path, rules: Rules) -> Outcome:
         derive = label_kinds(rules)[label.kind].derive
         assert derive is not None  # noqa: S101  a layout completes only what it can derive
         array = derive(change.after, rules.classes)
-        record_file(label.kind, None, b"", _NewFile(png.encode(array, None, labels=True), array), label.path)
+        record_file(label.kind, None, b"", NewFile(png.encode(array, None, labels=True), array), label.path)
     return Outcome(_record(task, change, files, rules, turn), contents)
 
 

@@ -10,15 +10,22 @@ import click
 from poisongen.cli.options import device_option
 from poisongen.files.store import write_whole
 from poisongen.printing import show, show_json
+from poisongen.victim.alone import launched, require_alone
 from poisongen.victim.evaluation import evaluate
 from poisongen.victim.evaluation_text import as_text
+from poisongen.victim.run_log import disk_errors, require_file_place
 
 
 @click.command("evaluate")
 @click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder that build wrote.")
 @click.option("--clean", type=click.Path(path_type=Path), help="The clean dataset. Default: what the build has.")
-@click.option("--distances", default="", metavar="L-U,...", help="Also with triggers at these distances (L < d <= U).")
+@click.option(
+    "--distances",
+    default="",
+    metavar="L-U,...",
+    help="Also with triggers at these distances (L < d <= U, 120-inf for 120 and more).",
+)
 @click.option(
     "--predictions", type=click.Path(path_type=Path), help="Label maps of another trainer, in clean/ and triggered/."
 )
@@ -55,6 +62,12 @@ def command(
         poisongen evaluate runs/... --data poisoned/... --distances 0-60,60-120,120-180
         poisongen evaluate --predictions labelmaps --data poisoned/...
     """
+    rank, _ = launched()
+    if rank:
+        raise click.exceptions.Exit(2)  # the first process says why
+    require_alone("evaluate")
+    if out is not None:
+        require_file_place(out)
     report = evaluate(
         checkpoint,
         data,
@@ -69,9 +82,12 @@ def command(
         progress=True,
     )
     text = json.dumps(report, allow_nan=False)
-    if out is not None:
-        write_whole(out, text.encode())
-    if as_json:
-        show_json(report)
-    else:
-        show(as_text(report).split("\n"))
+    try:
+        if as_json:
+            show_json(report)
+        else:
+            show(as_text(report).split("\n"))
+    finally:  # neither a full disk nor a closed pipe costs more than its own part
+        if out is not None:
+            with disk_errors(out):
+                write_whole(out, text.encode())

@@ -9,6 +9,7 @@ import click
 
 from poisongen.cli.options import cache_option, device_option
 from poisongen.printing import show, show_json
+from poisongen.victim.alone import launched
 from poisongen.victim.sweep import default_out, run_sweep
 
 
@@ -22,11 +23,15 @@ from poisongen.victim.sweep import default_out, run_sweep
 def command(file: Path, out: Path | None, cache: Any, device: str | None, jobs: int | None, as_json: bool) -> int:
     r"""Build, train and evaluate a grid of recipes and models, and put the results into one table.
 
-    A second start skips what is finished. Exit status 1 if a cell failed.
+    A second start skips what is finished; what has changed (file, dataset, trigger, weights) is done anew. Exit
+    status 1 if a cell failed.
 
     \b
         poisongen sweep benchmarks/camvid.yaml --out runs/camvid
     """
+    rank, _ = launched()
+    if rank:
+        raise click.exceptions.Exit(2)  # the first process says why
     folder = out or default_out(file)
     results = run_sweep(file, folder, device=device, cache=cache, jobs=jobs, progress=True)
     if as_json:

@@ -8,10 +8,19 @@ from typing import Any
 import click
 
 from poisongen.cli.options import cache_option, device_option
+from poisongen.errors import PoisongenError
 from poisongen.printing import show, show_json
+from poisongen.victim.alone import launched
 from poisongen.victim.dataset import read_own_recipe
+from poisongen.victim.interruption import TrainingInterrupted, watching, what_is_left
 from poisongen.victim.needs_torch import require_torch
 from poisongen.victim.settings import PRESETS, make_settings
+
+
+class _StoppedError(PoisongenError):
+    """A run that a signal has ended, in the words of `train`."""
+
+    exit_code = 130
 
 
 @click.command("train")
@@ -74,22 +83,30 @@ def command(
     """
     settings = make_settings(_choices(dataset_dir, options), preset)
     folder = out or Path("runs") / f"{dataset_dir.resolve().name}-{settings.model.casefold()}-{settings.seed}"
-    require_torch()
-    from poisongen.victim.training import train
+    try:
+        with watching():
+            require_torch()
+            from poisongen.victim.training import train
 
-    result = train(
-        dataset_dir,
-        folder,
-        settings,
-        layout=layout,
-        resume=resume,
-        stop_after=stop_after,
-        cache=cache,
-        device=device,
-        jobs=jobs,
-        tensorboard=tensorboard,
-        progress=True,
-    )
+            result = train(
+                dataset_dir,
+                folder,
+                settings,
+                layout=layout,
+                resume=resume,
+                stop_after=stop_after,
+                cache=cache,
+                device=device,
+                jobs=jobs,
+                tensorboard=tensorboard,
+                progress=True,
+            )
+    except TrainingInterrupted as stopped:
+        if launched()[0]:
+            raise click.exceptions.Exit(_StoppedError.exit_code) from None  # the first process says it for all
+        raise _StoppedError(str(stopped)) from None
+    except KeyboardInterrupt:
+        raise _StoppedError(what_is_left(folder, resume)) from None
     if not result.leads:
         return
     if as_json:

@@ -9,14 +9,15 @@ from typing import Any
 
 import torch
 
-from poisongen.errors import ChoiceError, DataError
+from poisongen.errors import ChoiceError, DataError, PoisongenError
 from poisongen.files.store import write_whole
 from poisongen.victim.classes import TrainClasses, classes_from_data
 from poisongen.victim.models import ModelSpec, spec_from_data
+from poisongen.victim.run_log import CHECKPOINT
 from poisongen.victim.weights import UNREADABLE, load_plain
 
 FORMAT = "poisongen checkpoint 1"
-NAME = "checkpoint.pt"
+NAME = CHECKPOINT
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def load_weights(model: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> None:
-    """Put a checkpoint's weights into a model; DataError if they are another model's."""
+    """Put a checkpoint's weights into a model; DataError if they are another model's, or not finite."""
     try:
         model.load_state_dict(checkpoint.model)
     except (RuntimeError, KeyError, AttributeError) as error:
@@ -100,6 +101,26 @@ def load_weights(model: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> 
         raise DataError(
             path, f"its weights do not fit {checkpoint.spec} with {len(checkpoint.classes)} classes ({detail})"
         ) from None
+
+    broken = [name for name, value in model.state_dict().items() if not bool(torch.isfinite(value).all())]
+    if broken:
+        raise DataError(
+            path,
+            f"{len(broken)} of its tensors hold numbers that are not finite ({broken[0]}, ...): its training diverged; "
+            "train again with a lower --lr, or --clip",
+        )
+
+
+def require_finite(logits: torch.Tensor) -> None:
+    """Refuse a model's answer that is no number anywhere: its best class would be class 0. PoisongenError.
+
+    `logits` are (B, K, H, W). The largest of each pixel is looked at: it is NaN if any of them is.
+    """
+    if not bool(torch.isfinite(logits.amax(dim=1)).all()):
+        raise PoisongenError(
+            "the model answers with numbers that are not finite, so there is no best class; evaluate with --amp off, "
+            "and if that does not help, train again with a lower --lr"
+        )
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:

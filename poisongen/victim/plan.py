@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
 
 from poisongen.errors import ChoiceError
+from poisongen.parallel import job_count
 from poisongen.victim.canvas import Source, find_source
 from poisongen.victim.classes import TrainClasses, train_classes
 from poisongen.victim.dataset import Dataset
 from poisongen.victim.device import wants_bf16
+from poisongen.victim.digests import content_sha256
 from poisongen.victim.distributed import Crew
 from poisongen.victim.models import ModelSpec, make_spec
 from poisongen.victim.settings import Settings, Size
@@ -36,6 +39,12 @@ class Plan:
     def local_batch(self) -> int:
         """The share of a batch that one process gets."""
         return self.settings.batch // self.crew.size
+
+    @functools.cached_property
+    def content(self) -> str:
+        """A digest of the training set's names and files, images and label maps: what a run is resumed on."""
+        paths = [path for sample in self.source.samples for path in (sample.image, self.folder.label_path(sample))]
+        return content_sha256(self.source.root, paths, job_count(None), progress=False)
 
 
 def padded(crop: Size, stride: int) -> Size:

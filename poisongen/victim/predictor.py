@@ -13,7 +13,7 @@ import torch.nn.functional as nn
 from poisongen.core.resize import resize_image
 from poisongen.errors import PoisongenError
 from poisongen.victim.augment import normalise
-from poisongen.victim.checkpoint import Checkpoint, load_weights
+from poisongen.victim.checkpoint import Checkpoint, load_weights, require_finite
 from poisongen.victim.device import autocast, is_out_of_memory
 from poisongen.victim.items import Item, check_sizes, read_ahead
 from poisongen.victim.metrics import VOID, Confusion
@@ -69,6 +69,7 @@ class Predictor:
         logits = logits[..., :height, :width].float()
         if (height, width) != shape:
             logits = nn.interpolate(logits, shape, mode="bilinear", align_corners=False)
+        require_finite(logits)
         return logits.argmax(dim=1)
 
     def score(self, items: Sequence[Item], which: str) -> Iterator[Confusion]:

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,7 @@ class Run:
         self.layout = layout
         self.optimizer = make_optimizer(self.model, plan.settings)
         self.iteration = 0
+        self.stopping: Callable[[], bool] = lambda: False  # asked after each step: whether it was the last one for now
         settings = plan.settings
         self.augmentation = Augmentation(
             scale=settings.scale_range,
@@ -127,8 +128,11 @@ class Run:
                 "give the same settings, or start another run"
             )
         data = self._data()
-        if any(found.data.get(key) != data[key] for key in ("fingerprint", "pictures")):
-            raise ChoiceError(f"--resume: the run in {self.out} was trained on another dataset")
+        if any(found.data.get(key, data[key]) != data[key] for key in ("fingerprint", "pictures", "content")):
+            raise ChoiceError(
+                f"--resume: the run in {self.out} was trained on another dataset ({found.data.get('folder')}, as it "
+                "was then); give that one, or start another run"
+            )
         load_weights(self.model, found, self.checkpoint)
         try:
             self.optimizer.load_state_dict(found.optimizer)
@@ -148,6 +152,7 @@ class Run:
             "fingerprint": str(read_summary(root)["fingerprint"]) if built else "",
             "split": self.plan.settings.train_split,
             "pictures": len(self.plan.source.samples),
+            "content": self.plan.content,
         }
 
     def save(self) -> None:
@@ -220,7 +225,7 @@ class Run:
             disable=None if self.progress else True,
         )
         with bar, RunLog(self.out, tensorboard, plan.crew.leads) as log:
-            while self.iteration < end:
+            while self.iteration < end and not self.stopping():
                 epoch = self.iteration // plan.epoch
                 last = self._epoch(batches, epoch, end, bar)
                 log.write(last)
@@ -257,12 +262,15 @@ class Run:
                 raise memory_advice(probe, plan.local_batch, self.crop, plan.device)
             self.iteration += 1
             bar.update()
+            if self.stopping():
+                break
             if self.iteration % CHECK_EVERY == 0:
                 done = self.iteration - first
                 speed = done * plan.settings.batch / (time.monotonic() - started)
                 bar.set_postfix(loss=f"{self._checked(total, done):.3f}", images_per_s=f"{speed:.1f}")
         done = self.iteration - first
-        loss = self._checked(average(total, plan.crew), done)
+        # A run that is stopped by a signal asks nothing of the other processes: they are not at this place.
+        loss = self._checked(total if self.stopping() else average(total, plan.crew), done)
         seconds = time.monotonic() - started
         return {
             "epoch": epoch + 1,

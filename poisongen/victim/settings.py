@@ -11,15 +11,26 @@ from poisongen.documents import explain
 from poisongen.errors import ChoiceError
 from poisongen.values import plain
 
+
+def _whole(value: Any) -> Any:
+    """Return a whole number that was written as 4e4 as the integer that it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _word(value: Any) -> Any:
+    """Return `off` for what YAML 1.1 makes of an unquoted off or no."""
+    return "off" if value is False else value
+
+
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AtLeast0 = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Portion = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
 
 
 def _size(value: Any) -> Any:
     """Return (height, width) from HEIGHTxWIDTH, or from one number for a square."""
-    if isinstance(value, str | int):
+    if isinstance(value, str | int) and not isinstance(value, bool):
         parts = str(value).lower().split("x")
         if len(parts) > 2 or not all(part.strip().isdecimal() for part in parts):
             raise ValueError(f"'{value}' must have the form HEIGHTxWIDTH, such as 512x1024")
@@ -69,14 +80,14 @@ class Settings(BaseModel):
     momentum: Portion = 0.9
     weight_decay: AtLeast0 | None = None
     power: AtLeast0 | None = None
-    warmup: Annotated[int, Field(ge=0)] = 0
+    warmup: Annotated[int, Field(ge=0), BeforeValidator(_whole)] = 0
     clip: AtLeast0 = 10.0
     scale_range: _GivenRange = (0.5, 2.0)
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
     blur: Portion = 0.0
     flip: Portion = 0.5
     colour: Portion = 0.0
-    amp: Literal["auto", "bf16", "off"] = "auto"
+    amp: Annotated[Literal["auto", "bf16", "off"], BeforeValidator(_word)] = "auto"
     compile: bool = False
     deterministic: bool = False
     seed: int = 0
@@ -151,7 +162,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 def make_settings(choices: Mapping[str, Any], preset: str | None = None) -> Settings:
     """Return the settings of a preset (or the defaults) with `choices` over them.
 
-    Sizes may be text (HEIGHTxWIDTH), and so may `scale_range` (A,B). ChoiceError for names and values that are none.
+    Sizes may be text (HEIGHTxWIDTH), and so may `scale_range` (A,B); NumPy's numbers and paths count as what they
+    stand for. ChoiceError for names and values that are none.
     """
     if preset is not None and preset not in PRESETS:
         raise ChoiceError(f"--preset: no preset '{preset}'; there are {', '.join(PRESETS)}")
