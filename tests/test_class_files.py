@@ -96,6 +96,7 @@ REFUSED = {
     "numbers for names": ("1\n2\n3\n", ["'1'", "number"]),
     "nothing but comments": ("# road\n# car\n", ["no class"]),
     "nothing": ("", ["no class"]),
+    "a line of blanks without end": ("road" + " " * 900_000 + "car\n", ["line 1", "characters"]),
     "other comments": ("% road\nroad\n", ["line 1", "'% road'"]),
     "16-bit text": ("road\ncar\n".encode("utf-16"), ["UTF-8"]),
     "a key twice": ("classes.yaml", "{0: road, 0: car}", ["'0'", "twice"]),

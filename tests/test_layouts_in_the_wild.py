@@ -153,6 +153,7 @@ def test_shadows_are_no_part_of_a_dataset(layout, poisongen, roots, tmp_path):
         assert names(tmp_path / "back") == before
         result = poisongen("build", *options, "--root", root, "--out", tmp_path / out)
         assert "already built" in result.out, result.err
+    (root / "lost+found").chmod(0o755)
 
 
 def test_shadows_that_appear_before_a_build_goes_on(poisongen, folder, tmp_path, monkeypatch):
@@ -168,6 +169,7 @@ def test_shadows_that_appear_before_a_build_goes_on(poisongen, folder, tmp_path,
         cast_shadows(folder)
     assert built(poisongen, folder, FOLDER, tmp_path / "b") == wanted
     sound(poisongen, tmp_path / "b", folder, tmp_path, same=False)
+    (folder / "lost+found").chmod(0o755)
 
 
 @pytest.mark.parametrize("side", ["images", "masks"])

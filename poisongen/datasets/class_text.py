@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 UNLABELLED = "__ignore__"
 """LabelMe's word for pixels without label: in the first line it counts as -1, and its tool writes it as 255."""
 
-_COMMENT = re.compile(r"(^|\s)\s*(#|//).*")
+_LONGEST = 500  # characters; no class has such a name
+_COMMENT = re.compile(r"(^|\s)(#|//).*")
 _ID_FIRST = re.compile(r"[(\[]?(-?\d+)(?:\s*[)\]:,;=|]\s*|\s*\.(?!\d)\s*|\s+-\s+|\s+)(\S.*)")
 _ID_BLANK = re.compile(r"-?\d+\s+[^\s\-.].*")
 _ID_LAST = re.compile(r"(\S.*?)(?:\s*[:,;=|]\s*|\s+)(-?\d+)")
@@ -52,6 +53,9 @@ def parse_class_text(text: str) -> list[tuple[int, str]]:
     Quotes and comments (`#`, `//`) are left out. ValueError says which line is not clear, and why.
     """
     rows = text.splitlines()
+    for at, row in enumerate(rows, 1):
+        if len(row) > _LONGEST:
+            raise ValueError(f"line {at} has {len(row)} characters, more than the name of any class")
     lines = [_Line(at, rest) for at, row in enumerate(rows, 1) if (rest := _COMMENT.sub("", row).strip())]
     if not lines:
         raise ValueError("it names no class")
