@@ -174,14 +174,15 @@ def audit(
     source_files = [] if root is None else list_files(root)
     listing = list_out(folder)
     check_agreement(records, findings)
+    has_store = records.summary is not None and records.summary.undo is not None
     undo = _read_undo(records, folder, findings)
-    check_listing(listing, records, frozenset(undo_paths(undo)) if undo else frozenset(), root, findings)
+    check_listing(listing, records, frozenset(undo_paths(undo)) if has_store else frozenset(), root, findings)
     places = Places(folder.absolute(), root)
     rules = audit_rules(records, listing, places, findings)
     index = None if rules is None else index_of_out(listing, places, rules, findings)
     plain = [path for path, entry in listing.entries.items() if entry.kind == "file"]
     alone = kept_alone(records, undo, plain, folder) if index is not None else frozenset()
-    if undo:
+    if has_store:
         check_undo_index(records, undo, alone, findings)
     full = None
     if rules is not None and index is not None:
@@ -191,7 +192,7 @@ def audit(
         if rules is not None and full is not None:
             left_out = bad_paths(records, full.index) if rules.recipe.scale != 1 else frozenset()
         check_source_listing(source_files, records, left_out, findings)
-        if undo:
+        if has_store:
             check_store_listing(source_files, undo, findings)
     skips: list[PassedOver] = []
     if rules is not None:
