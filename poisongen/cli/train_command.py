@@ -25,6 +25,7 @@ from poisongen.victim.settings import PRESETS, make_settings
 @click.option("--epochs", type=int, help="Default: 100.")
 @click.option("--iterations", type=click.IntRange(min=1), help="Instead of epochs.")
 @click.option("--batch", type=int, help="Pictures in a step, over all GPUs. Default: 8.")
+@click.option("--accumulate", type=int, help="Do each step in so many parts, one after the other. Default: 1.")
 @click.option("--size", metavar="HxW", help="Scale every picture to this, in training and evaluation. Default: as is.")
 @click.option("--crop", metavar="HxW", help="What the model sees of a picture in training. Default: all of it.")
 @click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), help="Default: sgd; adamw for segformer.")
@@ -39,7 +40,9 @@ from poisongen.victim.settings import PRESETS, make_settings
 @click.option("--blur", type=float, help="The share of pictures that are blurred. Default: 0.")
 @click.option("--flip", type=float, help="The share of pictures that are mirrored. Default: 0.5.")
 @click.option("--colour", type=float, help="Jitter of brightness, contrast and saturation. Default: 0.")
-@click.option("--amp", type=click.Choice(["auto", "bf16", "off"]), help="bf16 autocast. Default: where the GPU has it.")
+@click.option(
+    "--amp", type=click.Choice(["auto", "bf16", "fp16", "off"]), help="Autocast. Default: bf16, or fp16 on older GPUs."
+)
 @click.option("--compile", is_flag=True, default=None, help="Use torch.compile.")
 @click.option("--deterministic", is_flag=True, default=None, help="Only algorithms that always give the same result.")
 @click.option("--seed", type=int, help="Default: 0.")

@@ -46,7 +46,8 @@ class Settings(BaseModel):
     """A training run. Sizes are (height, width); None means: whole pictures, or the model's usual choice.
 
     `size` is what every picture is scaled to before anything else (and again when the model is evaluated); `crop`
-    what the model sees of it in training. `lr` applies to the encoder, `lr * head_factor` to the rest. The rate
+    what the model sees of it in training. `batch` is that of one optimiser step, over all GPUs and done in
+    `accumulate` parts one after the other. `lr` applies to the encoder, `lr * head_factor` to the rest. The rate
     falls as (1 - iteration / iterations) ** power after `warmup` iterations of rising. `clip` is the largest norm of
     the gradient, 0 for none. Made by `make_settings`, which turns what is wrong into ChoiceError.
     """
@@ -60,6 +61,7 @@ class Settings(BaseModel):
     epochs: Count = 100
     iterations: Count | None = None
     batch: Count = 8
+    accumulate: Count = 1
     size: _GivenSize | None = None
     crop: _GivenSize | None = None
     optimizer: Literal["sgd", "adamw"] | None = None
@@ -75,7 +77,7 @@ class Settings(BaseModel):
     blur: Portion = 0.0
     flip: Portion = 0.5
     colour: Portion = 0.0
-    amp: Literal["auto", "bf16", "off"] = "auto"
+    amp: Literal["auto", "bf16", "fp16", "off"] = "auto"
     compile: bool = False
     deterministic: bool = False
     seed: int = 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from poisongen.parallel import job_count
-from poisongen.victim.canvas import CacheMode, choose_cache, open_batches
+from poisongen.victim.batches import CacheMode, choose_cache, open_batches
 from poisongen.victim.dataset import open_dataset
-from poisongen.victim.device import describe, memory_errors, pick_device, set_precision
+from poisongen.victim.device import PRECISIONS, describe, operation_errors, pick_device, set_precision
 from poisongen.victim.distributed import find_crew, joined
+from poisongen.victim.memory import memory_errors
 from poisongen.victim.plan import make_plan
 from poisongen.victim.run import Run, TrainResult
 from poisongen.victim.run_log import disk_errors, speaker
@@ -42,13 +43,13 @@ def train(
     out = Path(out)
     set_precision(chosen, settings.deterministic)
     plan = make_plan(open_dataset(Path(folder), layout), settings, crew, chosen, job_count(jobs))
-    with disk_errors(out), memory_errors(chosen), joined(crew, chosen):
+    with disk_errors(out), operation_errors(chosen), memory_errors(chosen), joined(crew, chosen):
         run = Run(plan, out, say, progress, resume)
         run.start(resume)
-        mode, where = choose_cache(cache, plan.source.bytes, chosen)
-        precision = ", bf16" if plan.bf16 else ""
-        say(f"{plan.spec} on {describe(chosen)}{precision}; {len(plan.source.samples)} pictures, {where}")
-        batches, present = open_batches(plan.source, mode, chosen, job_count(jobs), progress)
+        mode, where = choose_cache(cache, plan.source.bytes, chosen, crew)
+        precision = PRECISIONS[plan.precision]
+        say(f"{plan.spec} on {describe(chosen)}, {precision}; {len(plan.source.samples)} pictures, {where}")
+        batches, present = open_batches(plan.source, mode, chosen, job_count(jobs), progress, crew)
         missing = [name for index, name in enumerate(plan.classes.names) if present and index not in present]
         if missing:
             say(f"no pixel of '{settings.train_split}' is {', '.join(missing)}: the model cannot learn that")
