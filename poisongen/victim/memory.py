@@ -154,7 +154,7 @@ def largest_that_fits(
 ) -> tuple[int, tuple[int, int]] | None:
     """Find a batch and crop that fit by trying: halve the batch down to 2, then the crop; None if nothing fits."""
     sides = crop
-    while min(sides) >= stride:
+    while sides == crop or min(sides) >= stride:
         size = batch if sides != crop else batch // 2
         while size >= 2:
             if fits(step, size, sides):
