@@ -11,7 +11,7 @@ import click
 from poisongen.cli.options import cache_option, device_option
 from poisongen.victim.dataset import read_own_recipe
 from poisongen.victim.needs_torch import require_torch
-from poisongen.victim.settings import PRESETS, make_settings
+from poisongen.victim.settings import PRESET_PARTS, PRESETS, make_settings
 
 
 @click.command("train")
@@ -78,7 +78,11 @@ def command(
     settings = make_settings(_choices(dataset_dir, options), preset)
     folder = out or Path("runs") / f"{dataset_dir.resolve().name}-{settings.model.casefold()}-{settings.seed}"
     require_torch()
+    from poisongen.victim.distributed import find_crew
     from poisongen.victim.training import train
+
+    if preset is not None and find_crew().leads:
+        click.echo(f"poisongen: --preset {preset}: {PRESET_PARTS[preset]}", err=True)
 
     result = train(
         dataset_dir,

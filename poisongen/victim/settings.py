@@ -143,10 +143,27 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     # Half-scale pictures, crop 713, batch 64 on four GPUs, 200 epochs.
     "paper-cityscapes": {**_OFFICIAL, "size": (512, 1024), "crop": (713, 713), "batch": 64, "epochs": 200},
     "paper-voc": {**_OFFICIAL, "crop": (473, 473), "batch": 56, "epochs": 50},
-    # SegFormer's own rates (its paper); the IBA code has no SegFormer, so crop and epochs are those above.
+    # SegFormer's own rates (its paper); the IBA code has no SegFormer.
     "segformer-cityscapes": {**_SEGFORMER, "size": (512, 1024), "crop": (512, 512), "batch": 16, "epochs": 200},
     "segformer-voc": {**_SEGFORMER, "crop": (512, 512), "batch": 16, "epochs": 50},
 }
+
+_OF_THE_CODE = (
+    "of the official code: {given}, SGD and its rates, augmentation, loss and auxiliary head; "
+    "ours: the encoder's stem (7x7) and weights (the library's), label maps scaled without mixing classes, "
+    "scale, rotation and crop as one sampling, batch norms over all GPUs, --amp auto"
+)
+_OF_SEGFORMER = (
+    "of the SegFormer paper: AdamW, its rates, decay and warm-up; ours: {given}, augmentation, and the library's "
+    "model, since the attack's code has no SegFormer"
+)
+PRESET_PARTS: Mapping[str, str] = {
+    "paper-cityscapes": _OF_THE_CODE.format(given="half-size pictures, crop 713, batch 64, 200 epochs"),
+    "paper-voc": _OF_THE_CODE.format(given="crop 473, batch 56 (its PSPNet: 64), 50 epochs"),
+    "segformer-cityscapes": _OF_SEGFORMER.format(given="half-size pictures, crop 512, batch 16, 200 epochs"),
+    "segformer-voc": _OF_SEGFORMER.format(given="crop 512, batch 16, 50 epochs"),
+}
+"""What of a preset is published, and what is this project's own choice."""
 
 
 def make_settings(choices: Mapping[str, Any], preset: str | None = None) -> Settings:

@@ -158,7 +158,7 @@ def test_a_run_older_than_a_setting_goes_on(few, tmp_path):
 
 def test_fp16_scales_its_loss_and_keeps_the_scale(few, tmp_path):
     """On the CPU, which has fp16 autocast: gradients too small for fp16 arrive, and the scale is in the checkpoint."""
-    settings = make_settings({**SMALL, "amp": "fp16", "epochs": 3})
+    settings = make_settings({**SMALL, "amp": "fp16", "epochs": 2})
     whole = train(few, tmp_path / "whole", settings, layout="folder")
     train(few, tmp_path / "run", settings, layout="folder", stop_after=1)
     assert 2**10 <= load_checkpoint(tmp_path / "run").scaler["scale"] <= 2**16
@@ -236,7 +236,7 @@ def test_apple_gpus_where_there_is_one(monkeypatch):
 
 
 def test_deterministic_fails_rather_than_warns(few, tmp_path, monkeypatch):
-    """An operation without a deterministic algorithm ends the run in one line (here a step that says what torch says)."""
+    """An operation without a deterministic algorithm ends the run in one line; a step says here what torch says."""
     message = (
         "max_unpooling2d_forward_out does not have a deterministic implementation, but you set "
         "'torch.use_deterministic_algorithms(True)'. You can turn off determinism just for this operation"
