@@ -37,7 +37,13 @@ from poisongen.victim.run_log import disk_errors, require_file_place
 )
 @device_option
 @click.option("--batch", type=click.IntRange(min=1), help="Pictures at a time. Default: 8 (GPU), 4 (CPU).")
-@click.option("--amp", type=click.Choice(["auto", "bf16", "off"]), default="auto", help="bf16 autocast.")
+@click.option(
+    "--amp",
+    type=click.Choice(["auto", "bf16", "fp16", "off"]),
+    default="auto",
+    help="Autocast. Default: bf16, or fp16 on older GPUs.",
+)
+@click.option("--flip", is_flag=True, help="Average with the mirrored picture's prediction, as the official code does.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Threads that read. Default: all cores.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the whole report (JSON) to this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as one JSON object.")
@@ -51,6 +57,7 @@ def command(
     device: str | None,
     batch: int | None,
     amp: str,
+    flip: bool,
     jobs: int | None,
     out: Path | None,
     as_json: bool,
@@ -78,6 +85,7 @@ def command(
         device=device,
         batch=batch,
         amp=amp,
+        flip=flip,
         jobs=jobs,
         progress=True,
     )

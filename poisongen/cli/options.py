@@ -58,7 +58,7 @@ RECIPE_SECTIONS = {
 """How `--help` groups the options of a recipe."""
 
 device_option = click.option(
-    "--device", metavar="NAME", help="cuda, cuda:1, ... or cpu. Default: a GPU if there is one."
+    "--device", metavar="NAME", help="cuda, cuda:1, ..., mps or cpu. Default: a GPU if there is one."
 )
 cache_option = click.option(
     "--cache", type=click.Choice(["gpu", "ram", "none"]), help="Where the decoded set is kept. Default: by size."

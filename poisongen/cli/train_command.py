@@ -9,12 +9,12 @@ import click
 
 from poisongen.cli.options import cache_option, device_option
 from poisongen.errors import PoisongenError
-from poisongen.printing import show, show_json
+from poisongen.printing import show, show_json, tell
 from poisongen.victim.alone import launched
 from poisongen.victim.dataset import read_own_recipe
 from poisongen.victim.interruption import TrainingInterrupted, watching, what_is_left
 from poisongen.victim.needs_torch import require_torch
-from poisongen.victim.settings import PRESETS, make_settings
+from poisongen.victim.settings import PRESET_PARTS, PRESETS, make_settings
 
 
 class _StoppedError(PoisongenError):
@@ -34,6 +34,7 @@ class _StoppedError(PoisongenError):
 @click.option("--epochs", type=int, help="Default: 100.")
 @click.option("--iterations", type=click.IntRange(min=1), help="Instead of epochs.")
 @click.option("--batch", type=int, help="Pictures in a step, over all GPUs. Default: 8.")
+@click.option("--accumulate", type=int, help="Do each step in so many parts, one after the other. Default: 1.")
 @click.option("--size", metavar="HxW", help="Scale every picture to this, in training and evaluation. Default: as is.")
 @click.option("--crop", metavar="HxW", help="What the model sees of a picture in training. Default: all of it.")
 @click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), help="Default: sgd; adamw for segformer.")
@@ -48,7 +49,9 @@ class _StoppedError(PoisongenError):
 @click.option("--blur", type=float, help="The share of pictures that are blurred. Default: 0.")
 @click.option("--flip", type=float, help="The share of pictures that are mirrored. Default: 0.5.")
 @click.option("--colour", type=float, help="Jitter of brightness, contrast and saturation. Default: 0.")
-@click.option("--amp", type=click.Choice(["auto", "bf16", "off"]), help="bf16 autocast. Default: where the GPU has it.")
+@click.option(
+    "--amp", type=click.Choice(["auto", "bf16", "fp16", "off"]), help="Autocast. Default: bf16, or fp16 on older GPUs."
+)
 @click.option("--compile", is_flag=True, default=None, help="Use torch.compile.")
 @click.option("--deterministic", is_flag=True, default=None, help="Only algorithms that always give the same result.")
 @click.option("--seed", type=int, help="Default: 0.")
@@ -88,6 +91,8 @@ def command(
             require_torch()
             from poisongen.victim.training import train
 
+            if preset is not None and launched()[0] == 0:
+                tell(f"--preset {preset}: {PRESET_PARTS[preset]}")
             result = train(
                 dataset_dir,
                 folder,

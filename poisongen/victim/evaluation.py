@@ -184,13 +184,15 @@ def evaluate(
     device: str | None = None,
     batch: int | None = None,
     amp: str = "auto",
+    flip: bool = False,
     jobs: int | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Return the report of a checkpoint (or of another trainer's label maps) on the build in `data`.
 
-    `distances`, as pairs (L, U) or text such as `0-60,60-120,120-inf`, adds the same measures with triggers placed on
-    the fly; that takes a checkpoint. PoisongenError says what does not fit together.
+    `flip` averages the prediction with that of the mirrored picture. `distances`, as pairs (L, U) or text such as
+    `0-60,60-120,120-inf`, adds the same measures with triggers placed on the fly; both take a checkpoint.
+    PoisongenError says what does not fit together.
     """
     require_alone("evaluate")
     bounds = read_distances(distances)
@@ -198,6 +200,8 @@ def evaluate(
     if (checkpoint is None) == (predictions is None):
         raise ChoiceError("evaluate: give a checkpoint or --predictions, one of them")
     if predictions is not None:
+        if flip:
+            raise ChoiceError("--flip: predictions that are written cannot be averaged any more; give a checkpoint")
         if bounds:
             raise ChoiceError("--distances: triggers on the fly need a model; give a checkpoint, not --predictions")
         target = open_target(Path(data), None if clean is None else Path(clean))
@@ -209,7 +213,8 @@ def evaluate(
 
     require_torch()
     from poisongen.victim.checkpoint import NAME, load_checkpoint
-    from poisongen.victim.device import memory_errors, pick_device, wants_bf16
+    from poisongen.victim.device import PRECISIONS, describe, operation_errors, pick_device, pick_precision
+    from poisongen.victim.memory import memory_errors
     from poisongen.victim.predictor import make_predictor
 
     path = Path(str(checkpoint))
@@ -222,17 +227,21 @@ def evaluate(
             f"{len(target.classes)} of '{target.folder.layout.name}'; evaluate it on the layout it was trained on"
         )
     chosen = pick_device(device)
-    bf16 = wants_bf16(amp, chosen)
+    precision = pick_precision(amp, chosen)
     size = batch or (8 if chosen.type == "cuda" else 4)
     with memory_errors(chosen):
-        predictor = make_predictor(found, path, chosen, bf16, size, workers, progress)
-    report = score(target, predictor.score, bounds, workers)
+        predictor = make_predictor(found, path, chosen, precision, size, workers, progress, flip)
+    with operation_errors(chosen):
+        report = score(target, predictor.score, bounds, workers)
     return report | {
         "model": {
             "checkpoint": str(path),
             **found.spec.as_data(),
             "size": None if found.size is None else list(found.size),
             "iteration": found.iteration,
+            "device": describe(chosen),
+            "precision": PRECISIONS[precision],
+            "flip": flip,
             "trained_on": found.data,
             "settings": found.settings,
         }

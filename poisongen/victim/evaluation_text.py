@@ -91,6 +91,10 @@ def as_text(report: Mapping[str, Any]) -> str:
             ]
         ),
     ]
+    model = report.get("model", {})
+    if "precision" in model:
+        mirrored = ", averaged with the mirrored picture" if model["flip"] else ""
+        lines.append(f"{model['name']} ({model['encoder']}) on {model['device']}, {model['precision']}{mirrored}")
     for word, mean in (("PBA", pba), ("CBA", cba)):
         if mean["absent"]:
             lines.append(f"{word} leaves out classes in neither labels nor predictions: {', '.join(mean['absent'])}")

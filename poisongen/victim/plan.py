@@ -12,7 +12,7 @@ from poisongen.parallel import job_count
 from poisongen.victim.canvas import Source, find_source
 from poisongen.victim.classes import TrainClasses, train_classes
 from poisongen.victim.dataset import Dataset
-from poisongen.victim.device import wants_bf16
+from poisongen.victim.device import pick_precision
 from poisongen.victim.digests import content_sha256
 from poisongen.victim.distributed import Crew
 from poisongen.victim.models import ModelSpec, make_spec
@@ -33,7 +33,7 @@ class Plan:
     iterations: int
     crew: Crew
     device: torch.device
-    bf16: bool
+    precision: torch.dtype
 
     @property
     def local_batch(self) -> int:
@@ -47,11 +47,6 @@ class Plan:
         return content_sha256(self.source.root, paths, job_count(None), progress=False)
 
 
-def padded(crop: Size, stride: int) -> Size:
-    """Return the crop rounded up to what the model takes; the rim is void."""
-    return -(-crop[0] // stride) * stride, -(-crop[1] // stride) * stride
-
-
 def make_plan(folder: Dataset, settings: Settings, crew: Crew, device: torch.device, jobs: int) -> Plan:
     """Return what follows from data and settings; ChoiceError where they do not fit together."""
     classes = train_classes(folder.classes)
@@ -60,6 +55,12 @@ def make_plan(folder: Dataset, settings: Settings, crew: Crew, device: torch.dev
     spec = make_spec(settings.model, settings.encoder, len(classes))
     if settings.batch % crew.size:
         raise ChoiceError(f"--batch {settings.batch} does not divide among {crew.size} processes")
+    if settings.batch // crew.size % settings.accumulate:
+        on_each = " of each process" if crew.size > 1 else ""
+        raise ChoiceError(
+            f"--accumulate {settings.accumulate}: the {settings.batch // crew.size} pictures{on_each} do not divide "
+            "into so many equal parts"
+        )
     if settings.batch > len(samples):
         raise ChoiceError(
             f"--batch {settings.batch}: the split '{settings.train_split}' has {len(samples)} pictures; give no more"
@@ -67,6 +68,5 @@ def make_plan(folder: Dataset, settings: Settings, crew: Crew, device: torch.dev
     epoch = len(samples) // settings.batch
     iterations = settings.iterations or settings.epochs * epoch
     crop = settings.crop or source.canvas_size
-    return Plan(
-        settings, spec, classes, folder, source, crop, epoch, iterations, crew, device, wants_bf16(settings.amp, device)
-    )
+    precision = pick_precision(settings.amp, device)
+    return Plan(settings, spec, classes, folder, source, crop, epoch, iterations, crew, device, precision)

@@ -58,7 +58,8 @@ class Settings(BaseModel):
     """A training run. Sizes are (height, width); None means: whole pictures, or the model's usual choice.
 
     `size` is what every picture is scaled to before anything else (and again when the model is evaluated); `crop`
-    what the model sees of it in training. `lr` applies to the encoder, `lr * head_factor` to the rest. The rate
+    what the model sees of it in training. `batch` is that of one optimiser step, over all GPUs and done in
+    `accumulate` parts one after the other. `lr` applies to the encoder, `lr * head_factor` to the rest. The rate
     falls as (1 - iteration / iterations) ** power after `warmup` iterations of rising. `clip` is the largest norm of
     the gradient, 0 for none. Made by `make_settings`, which turns what is wrong into ChoiceError.
     """
@@ -72,6 +73,7 @@ class Settings(BaseModel):
     epochs: Count = 100
     iterations: Count | None = None
     batch: Count = 8
+    accumulate: Count = 1
     size: _GivenSize | None = None
     crop: _GivenSize | None = None
     optimizer: Literal["sgd", "adamw"] | None = None
@@ -87,7 +89,7 @@ class Settings(BaseModel):
     blur: Portion = 0.0
     flip: Portion = 0.5
     colour: Portion = 0.0
-    amp: Annotated[Literal["auto", "bf16", "off"], BeforeValidator(_word)] = "auto"
+    amp: Annotated[Literal["auto", "bf16", "fp16", "off"], BeforeValidator(_word)] = "auto"
     compile: bool = False
     deterministic: bool = False
     seed: int = 0
@@ -153,10 +155,27 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     # Half-scale pictures, crop 713, batch 64 on four GPUs, 200 epochs.
     "paper-cityscapes": {**_OFFICIAL, "size": (512, 1024), "crop": (713, 713), "batch": 64, "epochs": 200},
     "paper-voc": {**_OFFICIAL, "crop": (473, 473), "batch": 56, "epochs": 50},
-    # SegFormer's own rates (its paper); the IBA code has no SegFormer, so crop and epochs are those above.
+    # SegFormer's own rates (its paper); the IBA code has no SegFormer.
     "segformer-cityscapes": {**_SEGFORMER, "size": (512, 1024), "crop": (512, 512), "batch": 16, "epochs": 200},
     "segformer-voc": {**_SEGFORMER, "crop": (512, 512), "batch": 16, "epochs": 50},
 }
+
+_OF_THE_CODE = (
+    "of the official code: {given}, SGD and its rates, augmentation, loss and auxiliary head; "
+    "ours: the encoder's stem (7x7) and weights (the library's), label maps scaled without mixing classes, "
+    "scale, rotation and crop as one sampling, batch norms over all GPUs, --amp auto"
+)
+_OF_SEGFORMER = (
+    "of the SegFormer paper: AdamW, its rates, decay and warm-up; ours: {given}, augmentation, and the library's "
+    "model, since the attack's code has no SegFormer"
+)
+PRESET_PARTS: Mapping[str, str] = {
+    "paper-cityscapes": _OF_THE_CODE.format(given="half-size pictures, crop 713, batch 64, 200 epochs"),
+    "paper-voc": _OF_THE_CODE.format(given="crop 473, batch 56 (its PSPNet: 64), 50 epochs"),
+    "segformer-cityscapes": _OF_SEGFORMER.format(given="half-size pictures, crop 512, batch 16, 200 epochs"),
+    "segformer-voc": _OF_SEGFORMER.format(given="crop 512, batch 16, 50 epochs"),
+}
+"""What of a preset is published, and what is this project's own choice."""
 
 
 def make_settings(choices: Mapping[str, Any], preset: str | None = None) -> Settings:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from poisongen.parallel import job_count
-from poisongen.victim.canvas import Batches, CacheMode, choose_cache, open_batches
+from poisongen.victim.batches import Batches, CacheMode, choose_cache, open_batches
 from poisongen.victim.dataset import open_dataset
-from poisongen.victim.device import describe, memory_errors, pick_device, set_precision
+from poisongen.victim.device import PRECISIONS, describe, operation_errors, pick_device, set_precision
 from poisongen.victim.distributed import find_crew, joined
 from poisongen.victim.interruption import TrainingInterrupted, watching, what_is_left
 from poisongen.victim.loading_errors import loading_errors
+from poisongen.victim.memory import memory_errors
 from poisongen.victim.plan import Plan, make_plan
 from poisongen.victim.run import Run, TrainResult
 from poisongen.victim.run_log import Say, disk_errors, speaker
@@ -47,7 +48,13 @@ def train(
             chosen = pick_device(device, crew.local_rank)
             set_precision(chosen, settings.deterministic)
             plan = make_plan(open_dataset(Path(folder), layout), settings, crew, chosen, job_count(jobs))
-            with disk_errors(out), loading_errors(), memory_errors(chosen), joined(crew, chosen):
+            with (
+                disk_errors(out),
+                loading_errors(),
+                operation_errors(chosen),
+                memory_errors(chosen),
+                joined(crew, chosen),
+            ):
                 run = Run(plan, out, say, progress and crew.leads, resume)
                 run.start(resume)
                 batches = _batches(plan, cache, job_count(jobs), say, progress and crew.leads)
@@ -71,10 +78,10 @@ def train(
 def _batches(plan: Plan, cache: CacheMode | None, jobs: int, say: Say, progress: bool) -> Batches:
     """Read the training set, or make ready to, and say where it is kept and what it lacks."""
     plan.content  # noqa: B018  digested now: the first checkpoint may be one that has to be written fast
-    mode, where = choose_cache(cache, plan.source.bytes, plan.device)
-    precision = ", bf16" if plan.bf16 else ""
-    say(f"{plan.spec} on {describe(plan.device)}{precision}; {len(plan.source.samples)} pictures, {where}")
-    batches, present = open_batches(plan.source, mode, plan.device, jobs, progress)
+    mode, where = choose_cache(cache, plan.source.bytes, plan.device, plan.crew)
+    precision = PRECISIONS[plan.precision]
+    say(f"{plan.spec} on {describe(plan.device)}, {precision}; {len(plan.source.samples)} pictures, {where}")
+    batches, present = open_batches(plan.source, mode, plan.device, jobs, progress, plan.crew)
     missing = [name for index, name in enumerate(plan.classes.names) if present and index not in present]
     if missing:
         say(f"no pixel of '{plan.settings.train_split}' is {', '.join(missing)}: the model cannot learn that")

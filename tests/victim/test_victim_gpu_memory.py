@@ -1,0 +1,340 @@
+"""Memory on a GPU, as far as the CPU can tell: what means that it was short, what is advised, what is left."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("segmentation_models_pytorch")
+
+from poisongen.errors import ChoiceError  # noqa: E402
+from poisongen.victim.batches import WORKERS, HeldInMemory, HeldOnDevice, Streamed, worker_count  # noqa: E402
+from poisongen.victim.canvas import find_source  # noqa: E402
+from poisongen.victim.classes import train_classes  # noqa: E402
+from poisongen.victim.dataset import open_dataset  # noqa: E402
+from poisongen.victim.distributed import Crew  # noqa: E402
+from poisongen.victim.memory import (  # noqa: E402
+    OutOfMemoryError,
+    free_host_memory,
+    is_out_of_memory,
+    memory_advice,
+    memory_errors,
+)
+from poisongen.victim.order import batch_order  # noqa: E402
+from poisongen.victim.settings import make_settings  # noqa: E402
+from poisongen.victim.shared import shared_arrays  # noqa: E402
+from poisongen.victim.training import train  # noqa: E402
+
+CPU = torch.device("cpu")
+NCCL = (
+    "NCCL error in: /pytorch/torch/csrc/distributed/c10d/ProcessGroupNCCL.cpp:3699, unhandled cuda error (run with "
+    "NCCL_DEBUG=INFO for details), NCCL version 2.27.3\nncclUnhandledCudaError: Call to CUDA function failed.\n"
+)
+
+MESSAGES = [
+    # (error, is it memory on a device with room, on a full one)
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"), True, True),
+    (MemoryError(), True, True),
+    (OSError(errno.ENOMEM, "Cannot allocate memory"), True, True),
+    (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"), True, True),
+    (RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"), True, True),
+    (RuntimeError("MPS backend out of memory (MPS allocated: 17.18 GB, max allowed: 18.13 GB)"), True, True),
+    (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True, True),
+    (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True, True),
+    (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), True, True),
+    (RuntimeError("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED"), True, True),
+    (torch.distributed.DistBackendError(f"{NCCL}Last error:\nCuda failure 2 'out of memory'"), True, True),
+    (torch.distributed.DistBackendError(f"{NCCL}Last error:\nFailed to CUDA calloc async 608 bytes"), True, True),
+    (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"), False, True),
+    (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"), False, True),
+    (RuntimeError("GET was unable to find an engine to execute this computation"), False, True),
+    (RuntimeError("Unable to find a valid cuDNN algorithm to run convolution"), False, True),
+    (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), False, False),
+    (RuntimeError("CUDA error: device-side assert triggered"), False, False),
+    (torch.distributed.DistBackendError(f"{NCCL}Last error:\nCuda failure 999 'unknown error'"), False, False),
+    (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False, False),
+    (OSError(errno.ENOSPC, "No space left on device"), False, False),
+    (ValueError("out of memory"), False, False),
+    (KeyboardInterrupt(), False, False),
+]
+
+
+@pytest.mark.parametrize(("error", "with_room", "full"), MESSAGES, ids=lambda value: str(value)[:40])
+def test_what_means_that_memory_was_short(monkeypatch, error, with_room, full):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for free, expected in ((8 * 2**30, with_room), (100 * 2**20, full)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda free=free: (free, 16 * 2**30))
+        assert is_out_of_memory(error) is expected
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert is_out_of_memory(error) is with_room
+
+
+def test_a_device_that_does_not_answer_is_not_full(monkeypatch):
+    def broken():
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", broken)
+    assert not is_out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"))
+
+
+def test_memory_outside_of_a_step_is_one_line():
+    with pytest.raises(OutOfMemoryError, match="does not hold model and data"), memory_errors(CPU):
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+    with pytest.raises(OSError, match="No space"), memory_errors(CPU):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def host(tmp_path, available, groups, lines):
+    """Write a /proc and a /sys/fs/cgroup: {folder: {file: text}}, and what /proc/self/cgroup says."""
+    proc, control = tmp_path / "proc", tmp_path / "cgroup"
+    (proc / "self").mkdir(parents=True)
+    (proc / "meminfo").write_text(f"MemTotal: 99999999 kB\nMemAvailable: {available // 1024} kB\n")
+    (proc / "self/cgroup").write_text("".join(f"{line}\n" for line in lines))
+    for folder, files in groups.items():
+        (control / folder).mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (control / folder / name).write_text(f"{text}\n")
+    return proc, control
+
+
+GIB = 2**30
+V2 = {"memory.max": 4 * GIB, "memory.current": 3 * GIB, "memory.stat": f"anon 5\ninactive_file {2 * GIB}"}
+V1 = {
+    "memory.limit_in_bytes": 4 * GIB,
+    "memory.usage_in_bytes": 3 * GIB,
+    "memory.stat": f"inactive_file 1\ntotal_inactive_file {GIB}",
+}
+HOSTS = {
+    "no groups": ({}, [], 20),
+    "version 2, no limit": ({".": {"memory.max": "max", "memory.current": 5}}, ["0::/"], 20),
+    "version 2, the container's root": ({".": V2}, ["0::/"], 3),
+    "version 2, below": ({"a/b": V2}, ["0::/a/b"], 3),
+    "version 2, a limit further up": ({"a": V2, "a/b": {"memory.max": "max", "memory.current": 5}}, ["0::/a/b"], 3),
+    "version 2, named as the host sees it": ({".": V2}, ["0::/docker/0123"], 3),
+    "version 2, no statistics": ({".": {"memory.max": 4 * GIB, "memory.current": 3 * GIB}}, ["0::/"], 1),
+    "version 2, more than there is": ({".": {"memory.max": 400 * GIB, "memory.current": GIB}}, ["0::/"], 20),
+    "version 2, over its limit": ({".": {"memory.max": GIB, "memory.current": 2 * GIB}}, ["0::/"], 0),
+    "version 1": ({"memory/docker/0123": V1}, ["5:cpu,cpuacct:/docker/0123", "4:memory:/docker/0123"], 2),
+    "version 1, named as the host sees it": ({"memory": V1}, ["4:memory:/docker/0123"], 2),
+    "version 1, no limit": (
+        {"memory": {"memory.limit_in_bytes": 9223372036854771712, "memory.usage_in_bytes": 7}},
+        ["4:memory:/"],
+        20,
+    ),
+    "both": ({"memory": V1, ".": V2}, ["4:memory:/", "0::/"], 2),
+}
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_control_groups_count(tmp_path, name):
+    groups, lines, expected = HOSTS[name]
+    assert free_host_memory(*host(tmp_path, 20 * GIB, groups, lines)) == expected * GIB
+
+
+def test_a_host_without_these_files(tmp_path):
+    assert free_host_memory(tmp_path / "none", tmp_path / "none") > 0
+
+
+@pytest.fixture
+def few(folders, tmp_path):
+    """A clean dataset of eight samples."""
+    return folders.write(tmp_path / "few", {"train": 8, "val": 2})
+
+
+SMALL = {"model": "unet", "encoder": "tu-mobilenetv4_conv_small_050", "optimizer": "adamw", "batch": 8, "epochs": 1}
+
+
+def limited(monkeypatch, pictures, crops=10**9):
+    """Let a step have room for so many pictures, an augmentation for so many; return what was tried."""
+    from poisongen.victim import run as module
+
+    step, cut, tried = module.Run.step, module.augment, []
+
+    def small_step(self, images, labels):
+        tried.append((len(images) // self.parts, tuple(images.shape[-2:])))
+        if len(images) // self.parts > pictures:
+            raise RuntimeError("CUDA error: out of memory")
+        return step(self, images, labels)
+
+    def small_cut(batch, crop, *rest):
+        if len(batch.images) > crops:
+            raise RuntimeError("CUDA error: out of memory")
+        return cut(batch, crop, *rest)
+
+    monkeypatch.setattr(module.Run, "step", small_step)
+    monkeypatch.setattr(module, "augment", small_cut)
+    return tried
+
+
+def test_the_crop_that_was_asked_for_is_named_and_tried_whole(few, tmp_path, monkeypatch):
+    """25 px, not the 32 that the model takes."""
+    tried = limited(monkeypatch, 2)
+    settings = make_settings({**SMALL, "crop": (25, 25)})
+    with pytest.raises(OutOfMemoryError) as caught:
+        train(few, tmp_path / "run", settings, layout="folder")
+    assert str(caught.value).endswith(
+        "out of memory with batch 8 and crop 25x25; --batch 2 --crop 25x25 fits, and so does --accumulate 4, the whole "
+        "batch in parts"
+    )
+    assert tried == [(8, (32, 32)), (4, (32, 32)), (2, (32, 32))]
+    advised = make_settings({**SMALL, "crop": (25, 25), "accumulate": 4})
+    assert train(few, tmp_path / "other", advised, layout="folder").iterations == 1
+
+
+def test_augmentation_is_part_of_the_probe(few, tmp_path, monkeypatch):
+    """What a smaller part of the step does not change: the whole batch's crops are made at once."""
+    limited(monkeypatch, 100, crops=4)
+    with pytest.raises(OutOfMemoryError, match="and no smaller batch or crop fits"):
+        train(few, tmp_path / "run", make_settings(SMALL), layout="folder")
+
+
+def test_a_set_on_the_gpu_is_let_go_first(monkeypatch):
+    """Then `--cache ram` is enough, or goes with a smaller batch."""
+    tried = []
+
+    def step(batch, crop):
+        tried.append(batch)
+        if batch > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    message = str(memory_advice(step, 4, (713, 713), CPU, released=True))
+    assert message.endswith("with batch 4 and crop 713x713, beside the decoded set; --cache ram fits")
+    message = str(memory_advice(step, 16, (713, 713), CPU, parts=2, released=True))
+    assert message.endswith(
+        "with batch 16 in 2 parts and crop 713x713; --batch 4 --crop 713x713 --cache ram fits, and so does "
+        "--accumulate 4 --cache ram, the whole batch in parts"
+    )
+    assert tried == [4, 8, 4]
+    message = str(memory_advice(None, 16, (713, 713), CPU, parts=2, released=True))
+    assert message.endswith("on each; try --cache ram, --accumulate 4, half the --batch or half the --crop")
+
+
+def source_of(root):
+    folder = open_dataset(root, "folder")
+    classes = train_classes(folder.classes)
+    return find_source(folder, folder.samples("train", "--train-split"), None, classes.from_raw, 1)
+
+
+def test_what_is_held_on_the_device_can_be_let_go(few):
+    pixels, maps = np.zeros((3, 3, 4, 4), np.uint8), np.ones((3, 4, 4), np.uint8)
+    held = HeldOnDevice(pixels, maps, torch.tensor([[4, 4]] * 3), CPU)
+    batch = next(held([np.array([0, 2])]))
+    assert batch.labels.sum() == 32
+    assert held.release()
+    assert held.images.numel() == 0
+    assert not HeldInMemory(pixels, maps, torch.tensor([[4, 4]] * 3), CPU).release()
+    assert not Streamed(source_of(few), CPU, 1).release()
+
+
+def test_only_batches_on_their_way_are_pinned(monkeypatch):
+    """The set lies in plain memory: pinned, it would be rounded up to a power of two, and pinned once more."""
+    sizes, empty = [], torch.empty
+
+    def noted(*arguments, pin_memory=False, **options):
+        if pin_memory:
+            sizes.append(arguments[0])
+        return empty(*arguments, **options)
+
+    monkeypatch.setattr(torch, "empty", noted)
+    pixels, maps = np.zeros((9, 3, 4, 4), np.uint8), np.zeros((9, 4, 4), np.uint8)
+    held = HeldInMemory(pixels, maps, torch.tensor([[4, 4]] * 9), torch.device("cuda", 0))
+    held._gather(np.array([0, 2]))
+    assert sizes == [(2, 3, 4, 4), (2, 4, 4)]
+
+
+def test_workers_are_few_and_shared_out():
+    assert worker_count(2, Crew()) == 2
+    assert worker_count(96, Crew()) == WORKERS == 16
+    assert worker_count(96, Crew(size=16, local_size=8)) == 12
+    assert worker_count(4, Crew(size=8, local_size=8)) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_workers_stay_from_epoch_to_epoch(few):
+    source = source_of(few)
+    batches = Streamed(source, CPU, 2)
+    processes, seen = set(), []
+    for epoch in range(3):
+        order = list(batch_order(8, 2, epoch, seed=1))[epoch:]
+        found = list(batches(order))
+        assert len(found) == len(order)
+        for indices, batch in zip(order, found, strict=True):
+            seen.append(indices.tolist())
+            for index, image in zip(indices, batch.images, strict=True):
+                assert np.array_equal(image.numpy(), source.read_padded(int(index))[0])
+        processes |= {worker.pid for worker in batches.loader._iterator._workers}
+    assert len(processes) == 2
+    assert len({tuple(one) for one in seen}) > 4
+
+
+def test_one_process_has_plain_memory():
+    one, other = shared_arrays([(2, 3), (4,)], Crew())
+    assert (one.shape, other.shape, one.dtype) == ((2, 3), (4,), np.uint8)
+
+
+def test_no_room_for_the_shared_set_is_one_line(tmp_path, monkeypatch):
+    import os
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(ChoiceError, match=r"no room for the decoded set, .* choose --cache none"):
+        shared_arrays([(5,)], Crew(rank=0, local_rank=0, size=2, local_size=2), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_processes_of_one_machine_decode_a_share_each(few, tmp_path):
+    """Two processes by torchrun: each reads half of the files, both see all pictures, and no file is left."""
+    code = f"""
+        import json, os, sys
+        import numpy as np, torch
+        from pathlib import Path
+        from poisongen.victim import batches as module
+        from poisongen.victim.canvas import Source, find_source
+        from poisongen.victim.classes import train_classes
+        from poisongen.victim.dataset import open_dataset
+        from poisongen.victim.distributed import find_crew, joined
+        torch.set_num_threads(1)
+        reads = []
+        real = Source.read
+        Source.read = lambda self, index: (reads.append(index), real(self, index))[1]
+        folder = open_dataset(Path({str(few)!r}), "folder")
+        classes = train_classes(folder.classes)
+        source = find_source(folder, folder.samples("train", "x"), None, classes.from_raw, 1)
+        crew, cpu = find_crew(), torch.device("cpu")
+        with joined(crew, cpu):
+            mode, _ = module.choose_cache(None, source.bytes, cpu, crew)
+            held, present = module.open_batches(source, mode, cpu, 2, False, crew)
+            done = sorted(reads)
+            batch = next(held([np.arange(8)]))
+            alike = all(np.array_equal(batch.images[index].numpy(), source.read_padded(index)[0]) for index in range(8))
+        Path({str(tmp_path)!r}, f"{{crew.rank}}.json").write_text(json.dumps([mode, done, alike, sorted(present)]))
+    """
+    script = tmp_path / "go.py"
+    script.write_text(textwrap.dedent(code))
+    before = set(memory_files())
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    assert [one[1] for one in found] == [[0, 2, 4, 6], [1, 3, 5, 7]]
+    assert [one[0] for one in found] == ["ram", "ram"]
+    assert all(one[2] for one in found)
+    assert [one[3] for one in found] == [[0, 1, 2, 255]] * 2
+    assert set(memory_files()) <= before
+
+
+def memory_files():
+    from poisongen.victim.shared import MEMORY
+
+    return [path.name for path in MEMORY.glob("poisongen-*")] if MEMORY.is_dir() else []
