@@ -12,6 +12,7 @@ from poisongen.checks.folder import LinkNotFollowedError, Places, Refused, read_
 from poisongen.checks.obey import wanted_samples
 from poisongen.checks.records import Records
 from poisongen.checks.sample import parse_file, victims_in
+from poisongen.checks.turned import upright_content
 from poisongen.datasets import find_layout
 from poisongen.datasets.base import Index, Sample
 from poisongen.errors import DataError
@@ -121,7 +122,7 @@ def _holds_every_class(content: Content, path: str) -> bool:
 def _has_size(path: str, shape: tuple[int, ...], places: Places, rules: Rules) -> bool:
     """Tell whether an image of OUT can be decoded and changed, and has this height and width."""
     try:
-        content = parse_file(read_out(places, path, path), "image", path, rules)
+        content = upright_content(parse_file(read_out(places, path, path), "image", path, rules))
         if rules.recipe.jpeg == "blocks":
             images.check_rewritable(content.data, path)
     except (Refused, OSError, DataError):

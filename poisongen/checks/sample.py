@@ -15,6 +15,7 @@ from poisongen.checks.faults import Findings
 from poisongen.checks.folder import LARGEST_FILE, LinkNotFollowedError, Places, Refused, check_picture_size, read_out
 from poisongen.checks.positions import check_placement, is_one_of
 from poisongen.checks.trigger import check_seen, check_trigger
+from poisongen.checks.turned import as_file_has_it, check_turn, upright_content
 from poisongen.core.resize import resize_labels, scaled_size
 from poisongen.datasets import find_layout
 from poisongen.errors import DataError
@@ -148,22 +149,27 @@ def check_sample(line: bytes, places: Places, rules: Rules) -> SampleFacts:
             file.kind: _read_source(record, file, places, rules, written[file.kind], findings) for file in record.files
         }
         before = {kind: content for kind, content in sources.items() if content is not None}
-    story = Story(record, contents, _semantic(contents, rules), before, _semantic(before, rules))
-    maps, image = story.maps, contents.get("image")
+    image = contents.get("image")
+    seen = contents | ({} if image is None else {"image": upright_content(image)})
+    story = Story(record, seen, _semantic(contents, rules), before, _semantic(before, rules))
+    maps = story.maps
     if maps:
         check_companions(story, rules, places.root is not None, findings)
     elif len(contents) == len(record.files):
         findings.test("labels", False, record.files[-1].path, "label maps of one size", "none", record.sample)
     check_written(story, rules, findings)
     if image is not None and image.pixels is not None:
-        shape = (image.pixels.shape[0], image.pixels.shape[1])
+        height, width = np.asarray(seen["image"].pixels).shape[:2]
+        shape = (int(height), int(width))
         if _box_fits(record, shape, rules, findings):
-            untold = check_trigger(record, image.data, image.pixels, rules, findings)
+            check_turn(record, image.data, shape, findings)
+            stored, turned = as_file_has_it(record, image.data, shape, rules)
+            untold = check_trigger(stored, image.data, image.pixels, turned, findings)
             if untold and "image" not in before:
                 findings.note(f"{untold} (give --source)")
             _check_place(record, shape, maps, story.old_maps, rules, findings)
             if "image" in before:
-                check_image(record, before["image"], image, rules, findings)
+                check_image(stored, before["image"], image, turned, findings)
                 check_seen(record, before["image"], image, rules, findings)
     if story.old_maps and maps:
         check_labels(story, rules, findings)

@@ -17,6 +17,7 @@ from poisongen.core.resize import scaled_size
 from poisongen.core.trigger import blend, can_show
 from poisongen.errors import DataError
 from poisongen.files import images, png
+from poisongen.files.orientation import as_stored, orientation, stored_box, upright
 from poisongen.files.quiet import quiet
 from poisongen.manifest import SampleRecord
 from poisongen.rules import Rules
@@ -94,7 +95,7 @@ def _wrong_blocks(data: bytes, box: tuple[int, int, int, int], rgb: Array, opaqu
 def pasted(before: Content, box: tuple[int, int, int, int] | None, rules: Rules, path: str) -> Array:
     """Return what an image of the source decodes to in OUT, with the trigger in `box` or, for None, without.
 
-    DataError if the source's file cannot be rewritten.
+    The box lies in the picture as EXIF's orientation turns it. DataError if the source's file cannot be rewritten.
     """
     pixels = np.asarray(before.pixels)
     size = scaled_size(pixels.shape[0], pixels.shape[1], rules.recipe.scale)
@@ -104,9 +105,12 @@ def pasted(before: Content, box: tuple[int, int, int, int] | None, rules: Rules,
     anew = not is_png and (scaled or rules.recipe.jpeg == "reencode")
     if box is None:
         return images.decode(images.encode_whole(before.data, pixels, path), path) if anew else pixels
+    turn = orientation(before.data)
+    box = stored_box(box, turn, *upright(pixels, turn).shape[:2])
     top, left, height, width = box
     window = np.s_[top : top + height, left : left + width]
-    mixed = blend(images.to_rgb_box(before.data, pixels[window], path), rules.trigger, rules.recipe.opacity)
+    trigger = as_stored(rules.trigger, turn)
+    mixed = blend(images.to_rgb_box(before.data, pixels[window], path), trigger, rules.recipe.opacity)
     patch = images.from_rgb_box(before.data, pixels[window], mixed, path)
     if not (is_png or anew):
         return images.replace_box(before.data, pixels, box, patch, path, "blocks")[1]
