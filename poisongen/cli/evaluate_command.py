@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from poisongen.cli.help import Command
 from poisongen.cli.options import device_option
 from poisongen.files.store import write_whole
 from poisongen.printing import show, show_json
@@ -16,7 +17,16 @@ from poisongen.victim.evaluation_text import as_text
 from poisongen.victim.run_log import disk_errors, require_file_place
 
 
-@click.command("evaluate")
+@click.command(
+    "evaluate",
+    cls=Command,
+    sections={
+        "Data": ("data", "clean", "distances", "predictions", "prediction_ids"),
+        "Prediction": ("flip", "amp", "device", "batch", "jobs"),
+        "Output": ("out", "as_json"),
+    },
+    example="poisongen evaluate runs/nn --data poisoned/cityscapes-nn-0123abcd --distances 0-60,60-120,120-inf",
+)
 @click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder that build wrote.")
 @click.option("--clean", type=click.Path(path_type=Path), help="The clean dataset. Default: what the build has.")
@@ -62,13 +72,7 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    r"""Measure ASR, PBA and CBA of a checkpoint, or of label maps that another trainer wrote.
-
-    \b
-        poisongen evaluate runs/camvid-unet-0 --data poisoned/camvid-nn-0123abcd
-        poisongen evaluate runs/... --data poisoned/... --distances 0-60,60-120,120-180
-        poisongen evaluate --predictions labelmaps --data poisoned/...
-    """
+    """Measure ASR, PBA and CBA of a checkpoint, or of label maps that another trainer wrote."""
     rank, _ = launched()
     if rank:
         raise click.exceptions.Exit(2)  # the first process says why

@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
+from poisongen.cli.help import Command
 from poisongen.cli.options import cache_option, device_option
 from poisongen.printing import show, show_json
 from poisongen.victim.alone import launched
 from poisongen.victim.sweep import default_out, run_sweep
 
 
-@click.command("sweep")
+@click.command("sweep", cls=Command, example="poisongen sweep benchmarks/camvid.yaml --out runs/camvid")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Default: runs/NAME of the file NAME.yaml.")
 @cache_option
@@ -21,13 +22,10 @@ from poisongen.victim.sweep import default_out, run_sweep
 @click.option("--jobs", type=click.IntRange(min=1), help="Default: all cores.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(file: Path, out: Path | None, cache: Any, device: str | None, jobs: int | None, as_json: bool) -> int:
-    r"""Build, train and evaluate a grid of recipes and models, and put the results into one table.
+    """Build, train and evaluate a grid of recipes and models, and put the results into one table.
 
     A second start skips what is finished; what has changed (file, dataset, trigger, weights) is done anew. Exit
     status 1 if a cell failed.
-
-    \b
-        poisongen sweep benchmarks/camvid.yaml --out runs/camvid
     """
     rank, _ = launched()
     if rank:

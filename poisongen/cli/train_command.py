@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from poisongen.cli.help import Command
 from poisongen.cli.options import cache_option, device_option
 from poisongen.errors import PoisongenError
 from poisongen.printing import show, show_json, tell
@@ -23,7 +24,31 @@ class _StoppedError(PoisongenError):
     exit_code = 130
 
 
-@click.command("train")
+@click.command(
+    "train",
+    cls=Command,
+    sections={
+        "Data": ("layout", "train_split", "size", "crop"),
+        "Model": ("preset", "model", "encoder", "weights"),
+        "Optimisation": (
+            "epochs",
+            "iterations",
+            "batch",
+            "accumulate",
+            "optimizer",
+            "lr",
+            "head_factor",
+            "weight_decay",
+            "power",
+            "warmup",
+            "clip",
+        ),
+        "Augmentation": ("scale_range", "rotate", "blur", "flip", "colour"),
+        "Run": ("out", "seed", "resume", "stop_after", "tensorboard", "as_json"),
+        "Machine": ("device", "amp", "cache", "jobs", "compile", "deterministic"),
+    },
+    example="poisongen train poisoned/cityscapes-nn-0123abcd --preset paper-cityscapes --out runs/nn",
+)
 @click.argument("dataset_dir", type=click.Path(path_type=Path))
 @click.option("--dataset", "layout", metavar="LAYOUT", help="The layout of a clean dataset; a build knows its own.")
 @click.option("--preset", metavar="NAME", help=f"Settings to start from: {', '.join(PRESETS)}.")
@@ -77,13 +102,7 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    r"""Train a victim model on a dataset that build wrote, or on a clean one.
-
-    \b
-        poisongen train poisoned/cityscapes-nn-0123abcd --preset paper-cityscapes
-        poisongen train data/camvid --dataset camvid --model Unet --encoder resnet18 --size 96x128
-        torchrun --nproc-per-node 4 -m poisongen train OUT --preset paper-voc --weights resnet50.pth
-    """
+    """Train a victim model on a dataset that build wrote, or on a clean one."""
     settings = make_settings(_choices(dataset_dir, options), preset)
     folder = out or Path("runs") / f"{dataset_dir.resolve().name}-{settings.model.casefold()}-{settings.seed}"
     try:
