@@ -19,10 +19,11 @@ Array = npt.NDArray[Any]
 
 def upright_content(content: Content) -> Content:
     """Return a picture's content with its pixels as readers see them that heed EXIF's orientation."""
-    turn = AS_STORED if content.pixels is None else orientation(content.data)
-    return (
-        content if turn == AS_STORED else replace(content, pixels=np.ascontiguousarray(upright(content.pixels, turn)))
-    )
+    pixels = content.pixels
+    turn = orientation(content.data)
+    if pixels is None or turn == AS_STORED:
+        return content
+    return replace(content, pixels=np.ascontiguousarray(upright(pixels, turn)))
 
 
 def check_turn(record: SampleRecord, data: bytes, shape: tuple[int, int], findings: Findings) -> None:
