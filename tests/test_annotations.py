@@ -126,6 +126,7 @@ SURPLUS = {
     "temporary-marker": (jpeg_of, added_after_start(b"\xff\x01"), "a segment 0x01"),
     "filling": (jpeg_of, added_after_start(b"\xff\xff\xff"), "3 bytes between its segments"),
     "garbage": (jpeg_of, added_after_start(b"abc"), "3 bytes between its segments"),
+    "no-end": (jpeg_of, lambda data: data[:-2], "a picture without end"),
     "png-bytes-after-the-end": (lambda: png.encode(PICTURE), lambda data: data + b"1", "1 bytes after its end"),
     "png-bytes-in-the-end": (
         lambda: png.encode(PICTURE),

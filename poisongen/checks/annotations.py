@@ -46,7 +46,7 @@ class Parts:
 
 def take_apart(data: bytes, name: object) -> Parts:
     """Take apart a PNG or JPEG file that can be decoded. DataError if its structure cannot be told."""
-    return _png_parts(data, name) if data[:8] == png.SIGNATURE else _jpeg_parts(data, name)
+    return _png_parts(data, name) if data[:8] == png.SIGNATURE else _jpeg_parts(data)
 
 
 def _png_parts(data: bytes, name: object) -> Parts:
@@ -99,8 +99,8 @@ class _Segment:
     skipped: int
 
 
-def _walk(data: bytes, name: object) -> Iterator[_Segment | int]:
-    """Yield a JPEG's segments to its end, and then how many bytes follow. DataError if there is no end."""
+def _walk(data: bytes) -> Iterator[_Segment | int]:
+    """Yield a JPEG's segments to its end, and then how many bytes follow; -1 if there is no end."""
     at, in_scan = 2, False
     while found := _MARKER.search(data, at):
         skipped = 0 if in_scan else found.start() - at
@@ -113,18 +113,19 @@ def _walk(data: bytes, name: object) -> Iterator[_Segment | int]:
         length = 0 if marker in (0x01, _SOI) else int.from_bytes(data[at : at + 2], "big")
         yield _Segment(marker, data[at + 2 : at + length], skipped)
         at, in_scan = at + length, marker == _SOS
-    raise DataError(name, "truncated JPEG: there is no end to it")
+    yield -1
 
 
-def _jpeg_parts(data: bytes, name: object) -> Parts:
+def _jpeg_parts(data: bytes) -> Parts:
     annotations: list[tuple[str, bytes]] = []
     surplus: list[str] = []
     picture: tuple[str, ...] = ("JPEG",)
     scans: list[bytes] = []
     tables, frame, progressive = _Tables(), b"", False
-    for segment in _walk(data, name):
+    for segment in _walk(data):
         if isinstance(segment, int):
-            surplus += [f"{segment} bytes after its end"] if segment else []
+            what = f"{segment} bytes after its end" if segment > 0 else "a picture without end"
+            surplus += [what] if segment else []
             break
         marker, payload = segment.marker, segment.payload
         surplus += [f"{segment.skipped} bytes between its segments"] if segment.skipped else []
