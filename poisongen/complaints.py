@@ -52,6 +52,8 @@ def first_of(problems: Sequence[Problem], root: Path, advice: str) -> DataError:
 
 def advice_on(problems: Sequence[Problem], train: Sequence[Sample]) -> str:
     """Return what to do: --skip-bad helps where all that is bad are samples, and some of `train` remain."""
+    if any(problem.traceless for problem in problems):
+        return "put the file there, or remove the link"
     bad = {problem.sample for problem in problems}
     helps = "" not in bad and any(sample.name not in bad for sample in train)
     return "mend it, or go on without with --skip-bad" if helps else "mend it"

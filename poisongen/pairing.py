@@ -34,30 +34,33 @@ def pair_files(layout: Layout, root: Path, paths: Sequence[str]) -> Index:
 
 
 def _with_links_named(layout: Layout, root: Path, paths: Sequence[str], index: Index, dead: Mapping[str, str]) -> Index:
-    """Compare the index with the one that there would be if every link led somewhere."""
+    """Compare the index with the one that there would be if every link led somewhere.
+
+    A problem stays what it is in a copy of the files, in which the links are not; only its words name the link.
+    """
     whole = layout.scan(root, sorted({*paths, *dead}))
-    sound = {sample.name for samples in index.samples.values() for sample in samples}
-    named = [
-        Problem(sample.split, sample.name, path, link_words(dead[path]), only_if_used=True)
+    needed = {
+        (sample.split, sample.name): path
         for samples in whole.samples.values()
         for sample in samples
-        if sample.name not in sound
-        for path in sample.paths
+        for path in reversed(sample.paths)
         if path in dead
-    ]
-    named += [
-        replace(problem, text=link_words(dead[problem.path]), only_if_used=True)
-        for problem in whole.problems
-        if not problem.sample and problem.path in dead
-    ]
+    }
     others = set(whole.problems)
-    kept = [_with_folder_named(problem, dead) for problem in index.problems if problem in others]
-    return Index(index.samples, (*kept, *named))
-
-
-def _with_folder_named(problem: Problem, dead: Mapping[str, str]) -> Problem:
-    """Say so where the file that a problem misses would lie below a link to nothing."""
-    for path, target in dead.items():
-        if f"({path}/" in problem.text:
-            return replace(problem, text=f"{problem.text}; {path} is {link_words(target)}", only_if_used=True)
-    return problem
+    problems = []
+    for problem in index.problems:
+        by_folder = next((path for path in dead if f"({path}/" in problem.text), "")
+        path = needed.get((problem.split, problem.sample), "") if problem not in others else by_folder
+        if path:
+            text = f"{problem.text}; {path} is {link_words(dead[path])}"
+            problem = replace(problem, text=text, dead_link=path)  # noqa: PLW2901
+        problems.append(problem)
+    known = {(problem.split, problem.sample) for problem in index.problems}
+    known |= {(sample.split, sample.name) for samples in index.samples.values() for sample in samples}
+    lists = {(problem.split, ""): problem.path for problem in others if not problem.sample and problem.path in dead}
+    problems += [
+        Problem(split, name, path, link_words(dead[path]), only_if_used=True, dead_link=path, traceless=True)
+        for (split, name), path in (needed | lists).items()
+        if (split, name) not in known
+    ]
+    return Index(index.samples, tuple(problems))

@@ -265,7 +265,7 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
         _check_disjoint(index, recipe)
         roles.setdefault(recipe.test_split, {sample.name: "triggered" for sample in index.samples[recipe.test_split]})
     surveyed, problems = survey(index, root, rules, roles, jobs, progress)
-    if problems and not recipe.skip_bad:
+    if problems and (not recipe.skip_bad or any(problem.traceless for problem in problems)):
         raise first_of(problems, root, advice_on(problems, train))
     bad_samples = {problem.sample for problem in problems}
     found = {image: facts for image, facts in surveyed.items() if facts.sample.name not in bad_samples}

@@ -86,7 +86,8 @@ class Sample:
 class Problem:
     """Something wrong with a file, found before any pixel work. `split` is where it belongs, '' if unknown.
 
-    `only_if_used` marks what matters only if the split is built from (test images without labels, say).
+    `only_if_used` marks what matters only if the split is built from (test images without labels, say). `dead_link` is
+    the path of the link to nothing that is behind it; `traceless` if without its links nothing speaks of the sample.
     """
 
     split: str
@@ -94,6 +95,8 @@ class Problem:
     path: str
     text: str
     only_if_used: bool = False
+    dead_link: str = ""
+    traceless: bool = False
 
 
 @dataclass(frozen=True)

@@ -98,11 +98,11 @@ def scan(root: Path, files: Sequence[str]) -> Index:
         if image is None:
             wanted = f"{_IMAGE_FOLDER}/{split}/{stem}{_IMAGE_MARK}.png"
             text = f"label without image ({wanted}){_hint(others, (split, stem))}"
-            problems.append(Problem(split, name, next(iter(kinds.values())), text))
+            problems.append(Problem(split, name, next(iter(kinds.values())), text, only_if_used=True))
         elif "labelIds" not in kinds:
             wanted = _label_path(split, stem, "labelIds", above)
             text = f"image without label ({wanted}){_hint(other_labels, (split, stem))}"
-            problems.append(Problem(split, name, image, text, only_if_used=not kinds))
+            problems.append(Problem(split, name, image, text, only_if_used=True))
         else:
             files_of = tuple(LabelFile(kind, kinds[kind]) for kind in _LABEL_ENDS if kind in kinds)
             samples[split].append(Sample(split, stem, image, files_of))

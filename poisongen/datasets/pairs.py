@@ -19,9 +19,9 @@ def twin_problems(split: str, what: str, found: Stems) -> list[Problem]:
 def pair_folders(files: Sequence[str], pairs: Mapping[str, tuple[str, str]], kind: str = "annot") -> Index:
     """Pair the images and labels of every split; `pairs` maps a split to its image folder and its label folder.
 
-    Images are .png, .jpg or .jpeg, labels .png, in small letters or capitals; folders below are followed. A label
-    without image, two files of one name, and a sample in a format that is not read are problems of the index; so is
-    an image without label, if its split is used.
+    Images are .png, .jpg or .jpeg, labels .png, in small letters or capitals; folders below are followed. Two files of
+    one name are a problem of the index; so are, if their split is used, a label without image, an image without label
+    and a sample in a format that is not read.
     """
     samples, problems = {}, []
     for split, (image_folder, label_folder) in sorted(pairs.items()):
@@ -33,7 +33,7 @@ def pair_folders(files: Sequence[str], pairs: Mapping[str, tuple[str, str]], kin
             name = f"{split}/{stem}"
             if stem not in images.files:
                 text = f"label without image ({image_folder}/{stem}.*){images.hint(stem)}"
-                problems.append(Problem(split, name, labels.files[stem], text))
+                problems.append(Problem(split, name, labels.files[stem], text, only_if_used=True))
             elif stem not in labels.files:
                 text = f"image without label ({label_folder}/{stem}.png){labels.hint(stem)}"
                 problems.append(Problem(split, name, images.files[stem], text, only_if_used=True))

@@ -108,7 +108,6 @@ def _scan(root: Path, files: Sequence[str]) -> Index:
             masks.setdefault(stem, []).append(LabelFile(kind, path))
     samples: dict[str, tuple[Sample, ...]] = {}
     problems: list[Problem] = []
-    listed: dict[str, str] = {}
     for path in files:
         if posixpath.dirname(path) == prefix + _LISTS and path.endswith(".txt"):
             split = posixpath.basename(path)[:-4]
@@ -116,7 +115,6 @@ def _scan(root: Path, files: Sequence[str]) -> Index:
             problems += [Problem(split, "", path, fault, only_if_used=True) for fault in faults]
             chosen = []
             for stem in sorted(stems):
-                listed.setdefault(stem, split)
                 name, labels = f"{split}/{stem}", masks.get(stem, [])
                 for found in (images, *folders.values()):
                     if stem in found.twins:
@@ -125,18 +123,13 @@ def _scan(root: Path, files: Sequence[str]) -> Index:
                 wanted = f"{prefix}{_KINDS[0]}/{stem}.png"
                 if stem not in images.files:
                     gone = f"in {path}, but there is no such image{images.hint(stem)}"
-                    problems.append(
-                        Problem(split, name, f"{prefix}{_IMAGES}/{stem}.jpg", gone, only_if_used=not labels)
-                    )
+                    problems.append(Problem(split, name, f"{prefix}{_IMAGES}/{stem}.jpg", gone, only_if_used=True))
                 elif not any(label.kind in _KINDS[:2] for label in labels):
                     text = f"image without label ({wanted}){folders[_KINDS[0]].hint(stem)}"
-                    problems.append(Problem(split, name, images.files[stem], text, only_if_used=not labels))
+                    problems.append(Problem(split, name, images.files[stem], text, only_if_used=True))
                 else:
                     chosen.append(Sample(split, stem, images.files[stem], tuple(labels)))
             samples[split] = tuple(chosen)
-    for stem in sorted(masks.keys() - images.files.keys() - listed.keys()):
-        text = f"label without image ({prefix}{_IMAGES}/{stem}.jpg){images.hint(stem)}"
-        problems.append(Problem("", stem, masks[stem][0].path, text))
     return Index(samples, tuple(problems))
 
 

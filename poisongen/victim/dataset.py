@@ -87,8 +87,10 @@ def open_dataset(root: Path, layout_name: str | None = None) -> Dataset:
     files = [file.path for file in list_files(root) if not file.path.startswith(own)]
     index = pair_files(layout, root, files)
     for problem in index.problems:
-        if (root / problem.path).is_symlink() and not (root / problem.path).exists():
-            raise DataError(root / problem.path, f"{problem.text}; put the file there, or remove the link")
+        if problem.dead_link:
+            path = root / problem.dead_link
+            what = f"a link to {path.readlink()}, where nothing is; put the file there, or remove the link"
+            raise DataError(path, what)
     broken = frozenset() if recipe is None else read_broken(root)
     splits = index.samples
     usable = {split: without(samples, broken, splits) for split, samples in splits.items()}
