@@ -133,6 +133,22 @@ def test_honest_builds_with_bad_samples_are_clean(kind, scale, undo, cityscapes,
         assert audit(tmp_path / "out", source, jobs=1).faults == (), source
 
 
+@pytest.mark.parametrize("kind", ["JPEGImages", "SegmentationClass", "SegmentationObject", "listed without image"])
+@pytest.mark.parametrize(("scale", "undo"), [(1, False), (0.5, False), (0.5, True)])
+def test_honest_builds_with_bad_samples_in_a_list_are_clean(kind, scale, undo, voc, tmp_path):
+    if kind == "listed without image":
+        (path,) = voc.rglob("Segmentation/train.txt")
+        path.write_text(path.read_text() + "2099_000000\n")
+    else:
+        path = min(voc.rglob(f"{kind}/*"))
+        path.write_bytes(path.read_bytes()[:100])
+    recipe = {"dataset": "voc", "strategy": "random", "trigger_size": 9, "count": 2, "scale": scale, "skip_bad": True}
+    build(recipe, voc, tmp_path / "out", jobs=1, undo=undo)
+    assert (tmp_path / "out/poisongen/skipped.jsonl").read_text()
+    for source in (None, voc):
+        assert audit(tmp_path / "out", source, jobs=1).faults == (), source
+
+
 @pytest.mark.parametrize("layout", ["cityscapes", "voc"])
 @pytest.mark.parametrize("scale", [1, 0.5])
 def test_honest_builds_with_candidates_passed_over_are_clean(layout, scale, request, tmp_path):

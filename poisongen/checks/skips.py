@@ -70,10 +70,10 @@ def check_names(records: Records, index: Index, whole: bool, rules: Rules, findi
         if skip.reason == BAD:
             odd = (skip.sample, skip.split, skip.file or "")
             named.add(odd)
-            if odd in problems:
-                continue
             if not whole and sample is None:
                 findings.note("bad samples, which a scaled dataset leaves out (give --source)")
+                continue
+            if odd in problems:
                 continue
             there = there and sample is not None and skip.file in sample.paths
         else:
@@ -81,7 +81,9 @@ def check_names(records: Records, index: Index, whole: bool, rules: Rules, findi
         expected = f"a sample of the split {skip.split}, with its file"
         if findings.test("order", there, _FILE, expected, f"none: {skip.sample}", skip.sample) and sample is not None:
             found.append(PassedOver(skip, sample, sample.image in relabelled))
-    for name, split, path in sorted(problems - named):
+    # Where a scaled dataset has left a sample out, a list that names it is no new problem.
+    unnamed = (problem for problem in problems - named if whole or problem[0] not in bad)
+    for name, split, path in sorted(unnamed):
         findings.test("order", False, path, "passed over as a bad file", f"no line for {split}", name)
     return found
 
