@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +175,8 @@ class Run:
             torch.zeros((count, *canvas), dtype=torch.uint8, device=device),
             torch.tensor([canvas] * count),
         )
-        images, labels = augment(empty, input_size(self.model, crop), self.augmentation, self._generator())
+        all_blurred = replace(self.augmentation, blur=1.0 if self.augmentation.blur else 0.0)
+        images, labels = augment(empty, input_size(self.model, crop), all_blurred, self._generator())
         self.parts = 1
         self.step(images[:size], labels[:size])
 
