@@ -68,7 +68,8 @@ class Run:
         self.model.to(memory_format=layout)
         self.layout = layout
         self.optimizer = make_optimizer(self.model, plan.settings)
-        # Gradients of fp16 are scaled, or small ones would be 0. In other precisions this does nothing.
+        # Gradients of fp16 are scaled, or small ones would be 0: each such step waits to learn whether they are finite.
+        # In other precisions this does nothing.
         self.scaler = torch.amp.GradScaler(plan.device.type, enabled=plan.precision == torch.float16)
         self.parts = plan.settings.accumulate
         self.iteration = 0
