@@ -217,6 +217,29 @@ def test_a_set_on_the_gpu_is_let_go_first(monkeypatch):
     assert message.endswith("on each; try --cache ram, --accumulate 4, half the --batch or half the --crop")
 
 
+def test_a_run_tries_again_without_the_set_on_the_device(few, tmp_path, monkeypatch):
+    """The whole way, with the CPU as the device that holds the set."""
+    from poisongen.victim import batches, training
+    from poisongen.victim.run import Run
+
+    held, real = [], Run.step
+
+    def opened(source, mode, device, jobs, progress, crew):
+        pixels, maps, present = batches.decode(source, jobs, progress, crew)
+        held.append(HeldOnDevice(pixels, maps, torch.tensor(source.sizes), device))
+        return held[0], present
+
+    def step(self, images, labels):
+        if held[0].images.numel():
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, images, labels)
+
+    monkeypatch.setattr(training, "open_batches", opened)
+    monkeypatch.setattr(Run, "step", step)
+    with pytest.raises(OutOfMemoryError, match="with batch 8 and crop 32x32, beside the decoded set; --cache ram fits"):
+        train(few, tmp_path / "run", make_settings(SMALL), layout="folder")
+
+
 def source_of(root):
     folder = open_dataset(root, "folder")
     classes = train_classes(folder.classes)
