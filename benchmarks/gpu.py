@@ -39,7 +39,6 @@ from poisongen.victim.dataset import open_dataset
 from poisongen.victim.device import PRECISIONS, describe, pick_precision, set_precision
 from poisongen.victim.distributed import Crew
 from poisongen.victim.memory import is_out_of_memory
-from poisongen.victim.metrics import VOID
 from poisongen.victim.order import batch_order
 from poisongen.victim.plan import make_plan
 from poisongen.victim.run import Run
@@ -101,19 +100,13 @@ def plain_batches(run: Run, count: int) -> Iterator[tuple[torch.Tensor, torch.Te
     """Yield crops from DataLoader workers, the usual way; `count` and what the workers read ahead beyond it."""
     device, batch, workers = run.plan.device, run.plan.settings.batch, readers(run)
     cuda = device.type == "cuda"
-    data = PlainDataset(run.plan.source, run.plan.settings)
+    data = PlainDataset(run.plan.source, run.plan.settings, run.crop)
     loader = DataLoader(
         data, batch_size=batch, sampler=RandomSampler(data, replacement=True, num_samples=2 * count * batch),
         num_workers=workers if cuda else 0, pin_memory=cuda, prefetch_factor=AHEAD if cuda else None,
     )  # fmt: skip
-    rim = [side - crop for side, crop in zip(run.crop, data.settings.crop or run.crop, strict=True)]
     for images, labels in loader:
-        pixels = normalise(images.to(device, non_blocking=True))
-        ids = labels.to(device, non_blocking=True).long()
-        if any(rim):
-            pixels = torch.nn.functional.pad(pixels, (0, rim[1], 0, rim[0]))
-            ids = torch.nn.functional.pad(ids, (0, rim[1], 0, rim[0]), value=VOID)
-        yield pixels, ids
+        yield normalise(images.to(device, non_blocking=True)), labels.to(device, non_blocking=True).long()
 
 
 def own_batches(run: Run, count: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -38,8 +38,8 @@ def write_pictures(root: Path, count: int, size: tuple[int, int]) -> None:
 class PlainDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """What a training script usually has: read, scale, rotate, blur, mirror and crop one picture in a worker."""
 
-    def __init__(self, source: Any, settings: Settings) -> None:
-        self.source, self.settings = source, settings
+    def __init__(self, source: Any, settings: Settings, crop: tuple[int, int]) -> None:
+        self.source, self.settings, self.crop = source, settings, crop
 
     def __len__(self) -> int:
         return len(self.source.samples)
@@ -59,14 +59,13 @@ class PlainDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             image = cv2.GaussianBlur(image, (5, 5), 0)
         if generator.random() < plan.flip:
             image, labels = image[:, ::-1], labels[:, ::-1]
-        assert plan.crop is not None
-        low, right = (max(side - own, 0) for side, own in zip(plan.crop, labels.shape, strict=True))
+        low, right = (max(side - own, 0) for side, own in zip(self.crop, labels.shape, strict=True))
         image = cv2.copyMakeBorder(image, low // 2, low - low // 2, right // 2, right - right // 2,
                                    cv2.BORDER_CONSTANT, value=MEAN)  # fmt: skip
         labels = cv2.copyMakeBorder(labels, low // 2, low - low // 2, right // 2, right - right // 2,
                                     cv2.BORDER_CONSTANT, value=VOID)  # fmt: skip
         top, left = (
-            int(generator.integers(0, own - side + 1)) for side, own in zip(plan.crop, labels.shape, strict=True)
+            int(generator.integers(0, own - side + 1)) for side, own in zip(self.crop, labels.shape, strict=True)
         )
-        image, labels = (part[top : top + plan.crop[0], left : left + plan.crop[1]] for part in (image, labels))
+        image, labels = (part[top : top + self.crop[0], left : left + self.crop[1]] for part in (image, labels))
         return torch.from_numpy(image.transpose(2, 0, 1).copy()), torch.from_numpy(labels.copy())

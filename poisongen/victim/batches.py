@@ -65,7 +65,7 @@ def choose_cache(
 
 
 def worker_count(jobs: int, crew: Crew) -> int:
-    """Return how many readers one training process gets: its share of the machine's `jobs`, and no more than 16."""
+    """Return how many processes load for one that trains: its share of the machine's `jobs`, and no more than 16."""
     return max(1, min(jobs // crew.local_size, WORKERS))
 
 
@@ -77,10 +77,9 @@ def open_batches(
     A set that is streamed has not been read yet: no ID is known then.
     """
     crew = crew or Crew()
-    jobs = worker_count(jobs, crew)
     if mode == "none":
-        return Streamed(source, device, jobs), frozenset()
-    pixels, maps, present = decode(source, jobs, progress, crew)
+        return Streamed(source, device, worker_count(jobs, crew)), frozenset()
+    pixels, maps, present = decode(source, max(1, jobs // crew.local_size), progress, crew)
     held = HeldOnDevice if mode == "gpu" else HeldInMemory
     return held(pixels, maps, torch.tensor(source.sizes), device), present
 

@@ -13,14 +13,14 @@ import torch
 from poisongen.errors import ChoiceError, DataError, PoisongenError
 from poisongen.files.store import write_whole
 from poisongen.victim.classes import TrainClasses, classes_from_data
-from poisongen.victim.model_names import OFFICIAL
+from poisongen.victim.model_names import OWN
 from poisongen.victim.models import ModelSpec, spec_from_data
 from poisongen.victim.run_log import CHECKPOINT
 from poisongen.victim.weights import UNREADABLE, load_plain
 
 FORMAT = "poisongen checkpoint 2"
 FORMATS = ("poisongen checkpoint 1", FORMAT)
-"""What can be read. In format 1 `deeplabv3` was the library's, and `pspnet` a model that is not built any more."""
+"""What can be read. In format 1 `deeplabv3` and `segformer` were the library's, `pspnet` is not built any more."""
 NAME = CHECKPOINT
 
 
@@ -99,7 +99,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def _spec(path: Path, content: Mapping[str, Any]) -> ModelSpec:
     """Return what model a checkpoint's weights are, by the names that this version has for models."""
     spec = spec_from_data(content["spec"])
-    if content["format"] == FORMAT or spec.name not in OFFICIAL:
+    if content["format"] == FORMAT or spec.name not in OWN:
         return spec
     if spec.name == "pspnet":
         raise DataError(path, "holds the PSPNet of an earlier version, which is not built any more; train it again")

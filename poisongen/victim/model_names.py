@@ -10,9 +10,10 @@ from poisongen.errors import ChoiceError
 PAPER_MODELS = {
     "deeplabv3": "DeepLabV3 as in the official code: stride 8, rates 6, 12 and 18, auxiliary head (resnet50)",
     "pspnet": "PSPNet as in the official code: stride 8, 3x3 fusing convolution, auxiliary head (resnet50)",
-    "segformer": "SegFormer, a model of the paper whose code is not published: the library's (mit_b0)",
+    "segformer": "SegFormer: the library's, its logits enlarged once as in SegFormer's own code (mit_b0)",
 }
-OFFICIAL = ("deeplabv3", "pspnet")  # built here; the library's own of that name are smp-deeplabv3 and smp-pspnet
+OFFICIAL = ("deeplabv3", "pspnet")  # of the official code
+OWN = (*OFFICIAL, "segformer")  # built otherwise than the library's of that name, which is smp-NAME
 PAPER_ENCODERS = {"deeplabv3": "resnet50", "pspnet": "resnet50", "segformer": "mit_b0"}
 
 
@@ -24,12 +25,12 @@ def library_name(name: str, architectures: Sequence[str]) -> str:
     """
     plain = name.casefold().replace("_", "").replace("-", "")
     own = plain.removeprefix("smp")
-    if plain != own and own in OFFICIAL:
+    if plain != own and own in OWN:
         return f"smp-{own}"
     own = own.replace("+", "plus")
     if own in architectures:
         return own
-    known = sorted({*architectures, *(f"smp-{official}" for official in OFFICIAL)})
+    known = sorted({*architectures, *(f"smp-{model}" for model in OWN)})
     raise ChoiceError(f"--model: no model '{name}'; there are {', '.join(known)}")
 
 
@@ -46,5 +47,6 @@ def model_list() -> dict[str, str]:
         **PAPER_MODELS,
         "smp-deeplabv3": "DeepLabV3 as the library has it (rates 12, 24 and 36, no auxiliary head)",
         "smp-pspnet": "PSPNet as the library has it (encoder of depth 3, 1x1 fusing convolution, no auxiliary head)",
+        "smp-segformer": "SegFormer as the library has it (logits enlarged corner to corner)",
         "(encoders)": f"{encoders}, and tu-NAME for any encoder of timm",
     }

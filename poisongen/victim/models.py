@@ -41,7 +41,7 @@ class ModelSpec:
 def make_spec(name: str, encoder: str | None, classes: int) -> ModelSpec:
     """Return the specification of a model by the names that a user gives; ChoiceError if there is no such model."""
     known = library_name(name, list(smp.MODEL_ARCHITECTURES_MAPPING))
-    chosen = encoder or PAPER_ENCODERS.get(known, "resnet50")
+    chosen = encoder or PAPER_ENCODERS.get(known.removeprefix("smp-"), "resnet50")
     if not chosen.startswith("tu-") and chosen not in smp.encoders.encoders:
         raise ChoiceError(f"--encoder: no encoder '{chosen}'; `poisongen list models` names them all")
     return ModelSpec(known, chosen, classes)
@@ -101,7 +101,9 @@ def _assemble(spec: ModelSpec, weights: str | None) -> nn.Module:
     )
     head = model.get_submodule("segmentation_head")
     if isinstance(head, nn.Sequential):
-        model.add_module("segmentation_head", Float32Head(*head))
+        # SegFormer answers at 1/4: its logits are enlarged by the loss, or once to what a prediction needs.
+        kept = [nn.Identity() if isinstance(part, nn.Upsample) and spec.name == "segformer" else part for part in head]
+        model.add_module("segmentation_head", Float32Head(*kept))
     return model
 
 

@@ -8,6 +8,8 @@ stem: the official ResNets have three 3x3 convolutions there, the library's one 
 
 from __future__ import annotations
 
+import contextlib
+
 import segmentation_models_pytorch as smp
 import torch
 from torch import nn
@@ -32,7 +34,8 @@ class Float32Head(nn.Sequential):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return the logits, float32."""
-        with torch.autocast(features.device.type, enabled=False):
+        kind = features.device.type  # Apple's GPUs are never under autocast here, and not every torch knows it there
+        with contextlib.nullcontext() if kind == "mps" else torch.autocast(kind, enabled=False):
             logits: torch.Tensor = super().forward(features.float())  # type: ignore[no-untyped-call]
         return logits
 

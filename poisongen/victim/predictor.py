@@ -97,6 +97,9 @@ class Predictor:
         """Return one picture's logits (K, h, w) at `shape`; the picture, without its rim, has `size`."""
         full = input_size(self.model, (size[0], size[1]))
         for axis, (side, padded, wanted) in enumerate(zip(size, full, shape, strict=True), start=1):
+            if logits.shape[axis] == padded and side == wanted:
+                logits = logits.narrow(axis, 0, side)  # every pixel has its own logits already
+                continue
             # Pixels are areas when a picture is scaled; beyond the centres of its outermost ones nothing changes.
             pixels = (torch.arange(wanted, device=logits.device) + 0.5) * (side / wanted) - 0.5
             places = logit_places(self.model, pixels.clamp(0, side - 1), padded, logits.shape[axis])

@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,8 @@ class Run:
         self.model.to(memory_format=layout)
         self.layout = layout
         self.optimizer = make_optimizer(self.model, plan.settings)
-        # Gradients of fp16 are scaled, or small ones would be 0. In other precisions this does nothing.
+        # Gradients of fp16 are scaled, or small ones would be 0: each such step waits to learn whether they are finite.
+        # In other precisions this does nothing.
         self.scaler = torch.amp.GradScaler(plan.device.type, enabled=plan.precision == torch.float16)
         self.parts = plan.settings.accumulate
         self.iteration = 0
@@ -181,7 +182,8 @@ class Run:
             torch.zeros((count, *canvas), dtype=torch.uint8, device=device),
             torch.tensor([canvas] * count),
         )
-        images, labels = augment(empty, input_size(self.model, crop), self.augmentation, self._generator())
+        all_blurred = replace(self.augmentation, blur=1.0 if self.augmentation.blur else 0.0)
+        images, labels = augment(empty, input_size(self.model, crop), all_blurred, self._generator())
         self.parts = 1
         self.step(images[:size], labels[:size])
 

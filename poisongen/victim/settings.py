@@ -109,7 +109,9 @@ class Settings(BaseModel):
 
         SGD with the paper's rates; AdamW as in the SegFormer paper (lr 6e-5, heads ten times that, decay 0.01).
         """
-        optimizer = self.optimizer or ("adamw" if self.model.casefold().startswith("segformer") else "sgd")
+        optimizer = self.optimizer or (
+            "adamw" if self.model.casefold().removeprefix("smp-").startswith("segformer") else "sgd"
+        )
         usual_lr, usual_decay, usual_power = {"sgd": (0.01, 1e-4, 0.9), "adamw": (6e-5, 0.01, 1.0)}[optimizer]
         return self.model_copy(
             update={

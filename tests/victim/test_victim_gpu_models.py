@@ -242,6 +242,24 @@ def test_heads_compute_in_fp32_under_autocast(name):
         assert float((rounded[:, 0] == rounded[:, 1]).float().mean()) > 0.001
 
 
+def test_segformer_is_enlarged_once_as_its_own_code_does():
+    """Logits at 1/4, then cells that cover the picture evenly (align_corners false), to any size."""
+    torch.manual_seed(0)
+    model = build_model(make_spec("segformer", None, 3)).eval()
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    predictor = Predictor(model, 3, None, CPU, torch.float32, 1, 1, False)
+    pixels = normalise(torch.from_numpy(image)[None].permute(0, 3, 1, 2))
+    with torch.inference_mode():
+        logits = model(pixels)
+        assert logits.shape == (1, 3, 16, 24)
+        large = nn.functional.interpolate(logits, (64, 96), mode="bilinear", align_corners=False)
+        found = predictor._at(logits[0], pixels.shape[-2:], (64, 96))
+    assert torch.allclose(found, large[0], atol=1e-5)
+    library = build_model(make_spec("smp-segformer", None, 3))
+    assert library.load_state_dict(model.state_dict())
+    assert library.eval()(pixels).shape == (1, 3, 64, 96)
+
+
 def test_flip_averaging_is_the_mean_of_both_probabilities():
     torch.manual_seed(0)
     model = lively(paper_model("pspnet", "resnet18", 3, None))
@@ -262,14 +280,19 @@ def test_flip_averaging_is_the_mean_of_both_probabilities():
 
 
 def test_checkpoints_of_the_first_format_are_what_they_were(tmp_path):
-    """Then `deeplabv3` was the library's model; the old PSPNet is refused in one line."""
+    """Then `deeplabv3` and `segformer` were the library's models; the old PSPNet is refused in one line."""
     from poisongen.victim import checkpoint as format_of
     from poisongen.victim.checkpoint import Checkpoint, load_checkpoint, load_weights
     from poisongen.victim.classes import TrainClasses
 
     names = ("road", "sky", "car")
-    for name, known in (("deeplabv3", "smp-deeplabv3"), ("unet", "unet"), ("pspnet", None)):
-        spec = make_spec(known or name, "resnet18", 3)
+    for name, known in (
+        ("deeplabv3", "smp-deeplabv3"),
+        ("segformer", "smp-segformer"),
+        ("unet", "unet"),
+        ("pspnet", None),
+    ):
+        spec = make_spec(known or name, "mit_b0" if name == "segformer" else "resnet18", 3)
         old = {
             "format": "poisongen checkpoint 1",
             "layout": "folder",

@@ -46,6 +46,7 @@ def test_unknown_names_say_what_there_is():
 def test_usual_encoders_are_the_papers():
     assert make_spec("deeplabv3", None, 19).encoder == "resnet50"
     assert make_spec("segformer", None, 19).encoder == "mit_b0"
+    assert make_spec("smp-segformer", None, 19).encoder == "mit_b0"
 
 
 @pytest.mark.parametrize("name", ["pspnet", "deeplabv3"])
@@ -61,9 +62,9 @@ def test_the_official_models_are_dilated_and_have_an_auxiliary_head(name):
     assert gradients[0] is not None
 
 
-@pytest.mark.parametrize("name", ["smp-deeplabv3", "segformer", "smp-pspnet", "fpn"])
+@pytest.mark.parametrize("name", ["smp-deeplabv3", "smp-segformer", "smp-pspnet", "fpn"])
 def test_other_models_come_from_the_library_as_they_are(name):
-    spec = make_spec(name, "mit_b0" if name == "segformer" else "resnet18", 4)
+    spec = make_spec(name, "mit_b0" if name == "smp-segformer" else "resnet18", 4)
     model = build_model(spec).eval()
     assert type(model).__module__.startswith("segmentation_models_pytorch")
     assert logits_of(model(torch.zeros(1, 3, 64, 64))).shape == (1, 4, 64, 64)
