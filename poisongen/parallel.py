@@ -129,7 +129,7 @@ def _spread(function: Callable[[Item], Result], items: Sequence[Item], jobs: int
     try:
         pool = Parallel(n_jobs=min(jobs, len(items)), return_as="generator", pre_dispatch="4*n_jobs")
         _begun.set()
-        with _signals_held_back():
+        with _signals_held_back(), _some_streams():
             results = pool(errands())
         for result in results:
             if isinstance(result, _Failed):
@@ -178,6 +178,18 @@ def _signals_held_back() -> Iterator[None]:
             signal.signal(held, handler)
         if came:
             usual[came[0]](came[0], None)
+
+
+@contextlib.contextmanager
+def _some_streams() -> Iterator[None]:
+    """Give loky streams to flush when it starts workers, where this process has none."""
+    with contextlib.ExitStack() as stack:
+        nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123
+        if sys.stdout is None:
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+        if sys.stderr is None:
+            stack.enter_context(contextlib.redirect_stderr(nowhere))
+        yield
 
 
 def _kill_workers() -> None:
