@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import operator
 import os
 import signal
@@ -129,7 +130,7 @@ def _spread(function: Callable[[Item], Result], items: Sequence[Item], jobs: int
     try:
         pool = Parallel(n_jobs=min(jobs, len(items)), return_as="generator", pre_dispatch="4*n_jobs")
         _begun.set()
-        with _signals_held_back():
+        with _signals_held_back(), _some_streams():
             results = pool(errands())
         for result in results:
             if isinstance(result, _Failed):
@@ -145,6 +146,7 @@ def _spread(function: Callable[[Item], Result], items: Sequence[Item], jobs: int
         if not finished:
             with contextlib.suppress(Exception), warnings.catch_warnings():  # what broke it is on its way already
                 warnings.simplefilter("ignore")  # joblib's word on tasks that were not done
+                _kill_workers()
                 if results is not None:
                     results.close()
             end_workers()
@@ -154,10 +156,17 @@ def _spread(function: Callable[[Item], Result], items: Sequence[Item], jobs: int
 
 @contextlib.contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Hold back the signals that workers ignore while they are started: they inherit that, and have it from birth.
+    """Hold back the signals that workers ignore while they are started, and let this process have them afterwards.
 
-    This process gets at the end what came in the meantime.
+    Workers inherit what is blocked, and so have it from birth. This process may still get a signal by way of another
+    thread; half started workers would then say on the terminal what they miss.
     """
+    came: list[int] = []
+    usual: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in _IGNORED:
+            if callable(signal.getsignal(number)):
+                usual[number] = signal.signal(number, lambda number, frame: came.append(number))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED)
     try:
         for tracker in (resource_tracker, loky_tracker):  # their helpers; each start lets two of the signals through
@@ -166,12 +175,37 @@ def _signals_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for held, handler in usual.items():
+            signal.signal(held, handler)
+        if came:
+            usual[came[0]](came[0], None)
+
+
+@contextlib.contextmanager
+def _some_streams() -> Iterator[None]:
+    """Give loky streams to flush when it starts workers, where this process has none."""
+    with contextlib.ExitStack() as stack:
+        nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123
+        if sys.stdout is None:
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+        if sys.stderr is None:
+            stack.enter_context(contextlib.redirect_stderr(nowhere))
+        yield
+
+
+def _kill_workers() -> None:
+    """Kill the workers before anything else is taken down: one that is just starting would miss it, and say so."""
+    for child in multiprocessing.active_children():
+        if child.name.startswith("LokyProcess") and child.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL)
 
 
 def end_workers() -> None:
     """Kill the workers, whatever they are at: files get their names when they are whole, so nothing is torn."""
     if not _begun.is_set():
         return  # asking for them would start loky's helpers
+    _kill_workers()
     get_reusable_executor(reuse=True, kill_workers=True).shutdown(wait=True, kill_workers=True)
 
 
