@@ -2,11 +2,14 @@
 
     python benchmarks/gpu.py --limit 20 --camvid /data/camvid
 
-Prints Markdown for `benchmarks/RESULTS.md`. Everything is measured here and now: images per second of this project's
-input path and of a plain loop (DataLoader workers that read, scale and crop), in fp32 with TF32 and in bf16; the share
-of time that the device waits for data; peak memory; and the fraction of the device's own bf16 matrix rate that a
-training step reaches. `--limit` is in minutes: what does not fit is named as left out. Without a GPU a small form
-runs on the CPU.
+Prints Markdown for `benchmarks/RESULTS.md`. Everything is measured here and now, with the training step of
+`poisongen train` itself (`Run.step`) and the crop and augmentation of the models' presets: images per second of this
+project's input path and of a plain loop (DataLoader workers that read, scale, rotate, blur, mirror and crop, as the
+official code does), in fp32 with TF32 and in bf16; the share of time that the device waits for data; peak memory; and
+the fraction of the device's own bf16 matrix rate that a step reaches. Both loops are timed in their steady state:
+what loaders have read ahead is used up before the clock starts, and they go on reading after it has stopped.
+`--limit` is in minutes: what does not fit is named as left out. Without a GPU a small form runs on the CPU, in less
+than a minute where two cores are free.
 """
 
 from __future__ import annotations
@@ -20,51 +23,66 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import cv2
 import torch
-from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from plain_loop import PlainDataset, write_pictures
+from torch.utils.data import DataLoader, RandomSampler
 from torch.utils.flop_counter import FlopCounterMode
 
-from poisongen.victim.augment import Augmentation, augment, normalise
-from poisongen.victim.canvas import Batch, choose_cache, find_source, open_batches
-from poisongen.victim.classes import train_classes
+from poisongen.victim.augment import augment, normalise
+from poisongen.victim.batches import choose_cache, open_batches, worker_count
 from poisongen.victim.dataset import open_dataset
-from poisongen.victim.device import autocast, describe, is_out_of_memory, set_precision, wants_bf16
-from poisongen.victim.loss import segmentation_loss
-from poisongen.victim.models import build_model, make_spec
-from poisongen.victim.optimise import make_optimizer
+from poisongen.victim.device import PRECISIONS, describe, pick_precision, set_precision
+from poisongen.victim.distributed import Crew
+from poisongen.victim.memory import is_out_of_memory
 from poisongen.victim.order import batch_order
-from poisongen.victim.settings import make_settings
+from poisongen.victim.plan import make_plan
+from poisongen.victim.run import Run
+from poisongen.victim.run_log import speaker
+from poisongen.victim.settings import Settings, make_settings
+
+AHEAD = 2  # batches that each worker of the plain loader reads ahead: torch's default
 
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """How large the check is."""
+    """How large the check is. `models` are name, encoder and preset; `crop` None is the preset's."""
 
     pictures: int
     size: tuple[int, int]
-    crop: tuple[int, int]
+    crop: tuple[int, int] | None
     batch: int
     steps: int
     warm_up: int
-    models: tuple[tuple[str, str], ...]
+    models: tuple[tuple[str, str, str], ...]
     matrix: int
+
+    def settings(self, model: str, encoder: str, preset: str, amp: str) -> Settings:
+        """Return the preset's settings for one measurement: its crop (on the GPU) and its augmentation."""
+        choices: dict[str, Any] = {
+            "model": model, "encoder": encoder, "weights": "none", "batch": self.batch, "size": self.size, "amp": amp,
+        }  # fmt: skip
+        return make_settings(choices | ({} if self.crop is None else {"crop": self.crop}), preset)
 
 
 GPU = Form(
-    pictures=256, size=(512, 1024), crop=(512, 512), batch=16, steps=40, warm_up=10, matrix=8192,
-    models=(("deeplabv3", "resnet50"), ("pspnet", "resnet50"), ("segformer", "mit_b0")),
+    pictures=256, size=(512, 1024), crop=None, batch=16, steps=60, warm_up=10, matrix=8192,
+    models=(
+        ("deeplabv3", "resnet50", "paper-cityscapes"), ("pspnet", "resnet50", "paper-cityscapes"),
+        ("segformer", "mit_b0", "segformer-cityscapes"),
+    ),
 )  # fmt: skip
 CPU = Form(
-    pictures=16, size=(96, 128), crop=(64, 64), batch=4, steps=4, warm_up=1, matrix=1024,
-    models=(("deeplabv3", "resnet18"), ("pspnet", "resnet18"), ("segformer", "mit_b0")),
+    pictures=16, size=(48, 64), crop=(33, 33), batch=2, steps=2, warm_up=1, matrix=512,
+    models=(
+        ("deeplabv3", "resnet18", "paper-cityscapes"), ("pspnet", "resnet18", "paper-cityscapes"),
+        ("segformer", "mit_b0", "segformer-cityscapes"),
+    ),
 )  # fmt: skip
-SCALES = (0.5, 2.0)
 
 
 class Clock:
@@ -78,81 +96,35 @@ class Clock:
         return self.end - time.monotonic()
 
 
-def write_pictures(root: Path, form: Form) -> None:
-    """Write a training set of noise over flat shapes: decoders and crops do not care what they see."""
-    generator = np.random.default_rng(0)
-    height, width = form.size
-    (root / "images/train").mkdir(parents=True)
-    (root / "masks/train").mkdir(parents=True)
-    names = ", ".join(f"{number}: class{number}" for number in range(19))
-    (root / "classes.yaml").write_text(f"classes: {{{names}}}\nvoid: [255]\n")
-    for number in range(form.pictures):
-        blocks = generator.integers(0, 19, (height // 16, width // 16)).astype(np.uint8)
-        labels = np.repeat(np.repeat(blocks, 16, 0), 16, 1)
-        image = labels[..., None] * np.array([12, 9, 7]) + generator.integers(0, 20, (height, width, 3))
-        Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(
-            root / f"images/train/{number}.png", compress_level=1
-        )
-        Image.fromarray(labels).save(root / f"masks/train/{number}.png", compress_level=1)
-
-
-class PlainDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """What a training script usually has: read, scale, crop and mirror one picture in a worker."""
-
-    def __init__(self, source: Any, crop: tuple[int, int]) -> None:
-        self.source, self.crop = source, crop
-
-    def __len__(self) -> int:
-        return len(self.source.samples)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        image, labels = self.source.read(index)
-        generator = np.random.default_rng()
-        height, width = (
-            max(round(side * factor), low)
-            for side, low, factor in zip(labels.shape, self.crop, [generator.uniform(*SCALES)] * 2, strict=True)
-        )
-        picture = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-        mask = Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST)
-        top, left = (
-            int(generator.integers(0, side - low + 1)) for side, low in zip((height, width), self.crop, strict=True)
-        )
-        box = (left, top, left + self.crop[1], top + self.crop[0])
-        pixels, ids = np.asarray(picture.crop(box)), np.asarray(mask.crop(box))
-        if generator.random() < 0.5:
-            pixels, ids = pixels[:, ::-1], ids[:, ::-1]
-        return torch.from_numpy(pixels.transpose(2, 0, 1).copy()), torch.from_numpy(ids.copy())
-
-
-def forever(make: Callable[[], Iterator[Any]]) -> Iterator[Any]:
-    """Yield from one iterator after the other."""
-    while True:
-        yield from make()
-
-
-def plain_batches(source: Any, form: Form, device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield crops from DataLoader workers, the usual way."""
+def plain_batches(run: Run, count: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield crops from DataLoader workers, the usual way; `count` and what the workers read ahead beyond it."""
+    device, batch, workers = run.plan.device, run.plan.settings.batch, readers(run)
     cuda = device.type == "cuda"
+    data = PlainDataset(run.plan.source, run.plan.settings, run.crop)
     loader = DataLoader(
-        PlainDataset(source, form.crop), batch_size=form.batch, shuffle=True, drop_last=True,
-        num_workers=(os.cpu_count() or 1) if cuda else 0, pin_memory=cuda, persistent_workers=cuda,
+        data, batch_size=batch, sampler=RandomSampler(data, replacement=True, num_samples=2 * count * batch),
+        num_workers=workers if cuda else 0, pin_memory=cuda, prefetch_factor=AHEAD if cuda else None,
     )  # fmt: skip
-    for images, labels in forever(lambda: iter(loader)):
+    for images, labels in loader:
         yield normalise(images.to(device, non_blocking=True)), labels.to(device, non_blocking=True).long()
 
 
-def own_batches(source: Any, form: Form, device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield crops as `poisongen train` makes them."""
-    mode, _ = choose_cache(None, source.bytes, device)
-    batches, _ = open_batches(source, mode, device, os.cpu_count() or 1, progress=False)
+def own_batches(run: Run, count: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield crops as `poisongen train` makes them: twice `count`, so that reading ahead goes on to the end."""
+    plan = run.plan
+    mode, _ = choose_cache(None, plan.source.bytes, plan.device)
+    batches, _ = open_batches(plan.source, mode, plan.device, os.cpu_count() or 1, progress=False)
     generator = torch.Generator().manual_seed(0)
-    epochs = iter(range(10**9))
+    order: list[Any] = []
+    while len(order) < 2 * count:
+        order += list(batch_order(len(plan.source.samples), plan.settings.batch, len(order), seed=0))
+    for batch in batches(order):
+        yield augment(batch, run.crop, run.augmentation, generator)
 
-    def epoch() -> Iterator[Batch]:
-        return batches(list(batch_order(len(source.samples), form.batch, next(epochs), seed=0)))
 
-    for batch in forever(epoch):
-        yield augment(batch, form.crop, Augmentation(scale=SCALES), generator)
+def readers(run: Run) -> int:
+    """Return how many workers read, in either loop."""
+    return worker_count(os.cpu_count() or 1, run.plan.crew)
 
 
 def synchronise(device: torch.device) -> None:
@@ -174,41 +146,33 @@ def matrix_rate(device: torch.device, side: int, dtype: torch.dtype) -> float:
     return best
 
 
-def measure(
-    spec: Any, batches: Iterator[tuple[torch.Tensor, torch.Tensor]], form: Form, device: torch.device, bf16: bool
-) -> dict[str, float]:
+def measure(run: Run, loop: str, form: Form) -> dict[str, float]:
     """Train some steps; return images per second, the share of time spent waiting for data, peak memory, FLOPs."""
+    device = run.plan.device
     cuda = device.type == "cuda"
-    layout: Any = torch.channels_last if cuda else torch.contiguous_format
-    model = build_model(spec).to(device)
-    model.to(memory_format=layout).train()
-    optimizer = make_optimizer(model, make_settings({"model": spec.name}))
-
-    def step(images: torch.Tensor, labels: torch.Tensor) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        with autocast(device, bf16):
-            output = model(images.contiguous(memory_format=layout))
-        segmentation_loss(output, labels).backward()
-        optimizer.step()
-
+    # The first steps are slow, and loaders read ahead meanwhile: as many steps more use that up.
+    warm_up = form.warm_up + (AHEAD * readers(run) if cuda else 0)
+    make = own_batches if loop == "poisongen" else plain_batches
+    batches = make(run, 1 + warm_up + form.steps + 1)
     with FlopCounterMode(display=False) as counter:
-        step(*next(batches))
-    for _ in range(form.warm_up):
-        step(*next(batches))
+        run.step(*next(batches))
+    for _ in range(warm_up):
+        run.step(*next(batches))
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)
     synchronise(device)
     started = time.perf_counter()
     for _ in range(form.steps):
-        step(*next(batches))
+        run.step(*next(batches))
     synchronise(device)
     whole = time.perf_counter() - started
     # The same steps on one batch that is already there: what is longer than this is time spent waiting for data.
     images, labels = next(batches)
+    batches.close()  # type: ignore[attr-defined]
     synchronise(device)
     started = time.perf_counter()
     for _ in range(form.steps):
-        step(images, labels)
+        run.step(images, labels)
     synchronise(device)
     alone = time.perf_counter() - started
     return {
@@ -221,44 +185,52 @@ def measure(
 
 def speed_table(form: Form, device: torch.device, clock: Clock) -> list[str]:
     """Measure every model and return the lines of the table."""
-    dtype, word = (torch.bfloat16, "bf16") if device.type == "cuda" else (torch.float32, "fp32")
-    rate = matrix_rate(device, form.matrix, dtype)
+    best = pick_precision("auto", device)
+    rate = matrix_rate(device, form.matrix, best)
+    word = PRECISIONS[best]
     lines = [
         f"{word} matrix products of {form.matrix}x{form.matrix}: {rate / 1e12:.3f} TFLOP/s measured.",
         "",
-        f"| model | loop | precision | images/s | waits for data | peak memory, GiB | of the {word} matrix rate |",
-        "|---|---|---|---:|---:|---:|---:|",
+        "| model | crop | loop | precision | images/s | waits for data | peak memory, GiB "
+        f"| of the {word} matrix rate |",
+        "|---|---|---|---|---:|---:|---:|---:|",
     ]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "pictures"
-        write_pictures(root, form)
-        opened = open_dataset(root, "folder")
-        classes = train_classes(opened.classes)
-        source = find_source(opened, opened.samples("train", "--train-split"), None, classes.from_raw, 4)
-        for name, encoder in form.models:
-            spec = make_spec(name, encoder, len(classes))
-            for loop, make in (("plain", plain_batches), ("poisongen", own_batches)):
-                for bf16 in (False, True) if wants_bf16("auto", device) else (False,):
-                    precision = "bf16" if bf16 else "fp32 (TF32)" if device.type == "cuda" else "fp32"
-                    head = f"| {name} ({encoder}) | {loop} | {precision} |"
-                    if clock.left() < 60:
-                        lines.append(f"{head} left out: no time | | | |")
-                        continue
-                    try:
-                        found = measure(spec, make(source, form, device), form, device, bf16)
-                    except (RuntimeError, MemoryError) as error:
-                        if not is_out_of_memory(error):
-                            raise
-                        lines.append(f"{head} out of memory | | | |")
-                        torch.cuda.empty_cache()
-                        continue
-                    peak = f"{found['peak_gib']:.1f}" if device.type == "cuda" else "-"
-                    share = f"{100 * found['flops_per_second'] / rate:.1f} %"
-                    lines.append(
-                        f"{head} {found['images_per_second']:.1f} | {100 * found['waiting']:.1f} % | {peak} | {share} |"
-                    )
+        write_pictures(root, form.pictures, form.size)
+        for name, encoder, preset in form.models:
+            for loop in ("plain", "poisongen"):
+                for amp in ("off", "auto") if best != torch.float32 else ("off",):
+                    settings = form.settings(name, encoder, preset, amp)
+                    shown = word if amp == "auto" else "fp32 (TF32)" if device.type == "cuda" else "fp32"
+                    assert settings.crop is not None
+                    crop = f"{settings.crop[0]}x{settings.crop[1]}"
+                    head = f"| {name} ({encoder}) | {crop} | {loop} | {shown} |"
+                    lines.append(f"{head} {_figures(root, settings, loop, form, device, rate, clock)} |")
                     print(lines[-1], file=sys.stderr)
     return lines
+
+
+def _figures(
+    root: Path, settings: Settings, loop: str, form: Form, device: torch.device, rate: float, clock: Clock
+) -> str:
+    """Measure one row and return its last four columns."""
+    if clock.left() < 60:
+        return "left out: no time | | |"
+    try:
+        plan = make_plan(open_dataset(root, "folder"), settings, Crew(), device, 4)
+        run = Run(plan, root.parent / "run", speaker(False), progress=False, resume=False)
+        found = measure(run, loop, form)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        found = None
+    if found is None:  # after the handler, whose traceback keeps the failed step's tensors alive
+        torch.cuda.empty_cache()
+        return "out of memory | | |"
+    peak = f"{found['peak_gib']:.1f}" if device.type == "cuda" else "-"
+    share = f"{100 * found['flops_per_second'] / rate:.1f} %"
+    return f"{found['images_per_second']:.1f} | {100 * found['waiting']:.1f} % | {peak} | {share}"
 
 
 def camvid_cells(root: Path, file: Path, out: Path, clock: Clock) -> list[str]:
@@ -299,15 +271,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="where models and tables go")
     options = parser.parse_args()
     clock = Clock(options.limit)
+    cv2.setNumThreads(0)  # each worker has its own core
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     set_precision(device, deterministic=False)
     form = GPU if device.type == "cuda" else CPU
     if device.type == "cpu":
+        torch.set_num_threads(1)  # nothing in the small form is worth a second thread's waiting
         print("No GPU here: a small form on the CPU. Its figures say that the check works, not how fast a GPU is.\n")
     print(
         f"{describe(device)}; torch {torch.__version__}, Python {platform.python_version()}, "
         f"{os.cpu_count()} CPU cores; {datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}.\n"
-        f"Pictures {form.size[0]}x{form.size[1]}, crop {form.crop[0]}x{form.crop[1]}, batch {form.batch}.\n"
+        f"Pictures {form.size[0]}x{form.size[1]}, batch {form.batch}; crop and augmentation of the presets"
+        f"{'' if form.crop is None else ', the crop made smaller'}.\n"
     )
     print("\n".join(speed_table(form, device, clock)), flush=True)
     if options.camvid is None:

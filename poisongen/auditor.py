@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import logging
 import random
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,18 +14,34 @@ from typing import Any
 from poisongen.checks.faults import CHECKS, Fault, Findings
 from poisongen.checks.folder import LinkNotFollowedError, Places, Refused, open_out, sha256_of
 from poisongen.checks.obey import check_counts, check_record, check_skipped
-from poisongen.checks.order import LinkedSample, check_coverage, check_made, check_order, linked_samples, read_linked
+from poisongen.checks.order import (
+    FullIndex,
+    LinkedSample,
+    check_coverage,
+    check_made,
+    check_order,
+    linked_samples,
+    read_linked,
+)
 from poisongen.checks.records import Records, check_agreement, load_records, read_undo_index
-from poisongen.checks.sample import check_sample
+from poisongen.checks.sample import SampleFacts, check_sample
+from poisongen.checks.setting import audit_rules, full_index, index_of_out, index_paths
+from poisongen.checks.skips import PassedOver, bad_paths, check_names, check_skip, with_store
 from poisongen.checks.structure import Listing, check_link, check_listing, check_source_listing, list_out
-from poisongen.checks.undo_store import check_undo_index, check_undo_line
-from poisongen.datasets import find_layout
+from poisongen.checks.undo_store import (
+    check_store_listing,
+    check_undo_index,
+    check_undo_line,
+    kept_alone,
+    lines_of,
+    put_back,
+)
 from poisongen.datasets.base import Index
-from poisongen.errors import ChoiceError, PoisongenError
+from poisongen.errors import ChoiceError
 from poisongen.label_like import label_like
-from poisongen.manifest import FOLDER, MANIFEST, RECIPE, SUMMARY, TRIGGERED, LinkRecord, SampleRecord
+from poisongen.manifest import FOLDER, MANIFEST, SUMMARY, TRIGGERED, LinkRecord, SampleRecord
 from poisongen.parallel import for_each, job_count
-from poisongen.rules import Rules, make_rules, settle
+from poisongen.rules import Rules
 from poisongen.source import list_files
 from poisongen.undo import UndoRecord, undo_paths
 
@@ -72,16 +90,20 @@ class AuditReport:
 
 @dataclass(frozen=True)
 class _Job:
-    """One piece of work for a worker: a line of the manifest, a link, or an untouched sample."""
+    """One piece of work for a worker: a line of the manifest or of another record, or an untouched sample.
 
-    item: bytes | LinkRecord | LinkedSample | UndoRecord
+    `stored` are the undo store's lines for the source files of a sample, where they stand for the source.
+    """
+
+    item: bytes | LinkRecord | LinkedSample | UndoRecord | PassedOver
+    stored: tuple[UndoRecord, ...] = ()
 
     @property
     def name(self) -> str:
         """What the job is about, for a fault."""
         if isinstance(self.item, bytes):
             return SampleRecord.model_validate_json(self.item).sample
-        return self.item.sample.name if isinstance(self.item, LinkedSample) else self.item.path
+        return self.item.sample.name if isinstance(self.item, LinkedSample | PassedOver) else self.item.path
 
 
 @dataclass(frozen=True)
@@ -98,20 +120,34 @@ def _do(job: _Job, places: Places, rules: Rules) -> _Done:
     item = job.item
     try:
         if isinstance(item, bytes):
-            facts = check_sample(item, places, rules)
+            facts = _check_record(item, job.stored, places, rules)
             image = SampleRecord.model_validate_json(item).files[0].path.removeprefix(f"{TRIGGERED}/")
             return _Done(facts.findings, image, facts.victims)
         if isinstance(item, LinkRecord):
             return _Done(check_link(item, places, rules))
         if isinstance(item, UndoRecord):
             return _Done(check_undo_line(item, places))
+        if isinstance(item, PassedOver):
+            return _Done(check_skip(item, places, rules))
         linked = read_linked(item, places, rules)
         return _Done(linked.findings, linked.image, linked.victims)
     except Exception as error:
+        logging.getLogger(__name__).debug("a check of %s broke off", job.name, exc_info=True)
         findings = Findings()
-        found = f"the check broke off ({type(error).__name__}: {error})"
-        findings.test("files", False, job.name, "files that can be checked", found, job.name)
+        findings.test("files", False, job.name, "files that can be checked", error, job.name)
         return _Done(findings)
+
+
+def _check_record(line: bytes, stored: Sequence[UndoRecord], places: Places, rules: Rules) -> SampleFacts:
+    """Check a record; `stored` says what its source was: the undo store must explain OUT as a source does."""
+    if not stored:
+        return check_sample(line, places, rules)
+    findings = Findings()
+    with tempfile.TemporaryDirectory(prefix="poisongen-") as folder:
+        whole = put_back(stored, places, Path(folder), findings)
+        facts = check_sample(line, Places(places.out, Path(folder) if whole else None), rules)
+    findings.add(facts.findings)
+    return SampleFacts(findings, facts.victims)
 
 
 def audit(
@@ -138,22 +174,37 @@ def audit(
     source_files = [] if root is None else list_files(root)
     listing = list_out(folder)
     check_agreement(records, findings)
+    has_store = records.summary is not None and records.summary.undo is not None
     undo = _read_undo(records, folder, findings)
-    check_listing(listing, records, frozenset(undo_paths(undo)) if undo else frozenset(), root is not None, findings)
-    places = Places(folder, root)
-    rules = _make_rules(records, listing, places, findings)
+    check_listing(listing, records, frozenset(undo_paths(undo)) if has_store else frozenset(), root, findings)
+    places = Places(folder.absolute(), root)
+    rules = audit_rules(records, listing, places, findings)
+    index = None if rules is None else index_of_out(listing, places, rules, findings)
+    plain = [path for path, entry in listing.entries.items() if entry.kind == "file"]
+    alone = kept_alone(records, undo, plain, folder) if index is not None else frozenset()
+    if has_store:
+        check_undo_index(records, undo, alone, findings)
+    full = None
+    if rules is not None and index is not None:
+        full = full_index(records, source_files, index_paths(listing), undo, places, rules, findings)
     if root is not None:
-        scale = 1.0 if records.recipe is None else records.recipe.scale
-        check_source_listing(source_files, records, scale, findings)
+        left_out = None
+        if rules is not None and full is not None:
+            left_out = bad_paths(records, full.index) if rules.recipe.scale != 1 else frozenset()
+        check_source_listing(source_files, records, left_out, findings)
+        if has_store:
+            check_store_listing(source_files, undo, findings)
+    skips: list[PassedOver] = []
     if rules is not None:
-        index = _make_index(listing, places, rules, findings)
         _check_rules(records, rules, findings)
-        if index is not None:
-            check_coverage(index, records, rules, findings)
+        if index is not None and full is not None:
+            check_coverage(index, full, records, rules, findings)
             check_made(index, records, rules, list(listing.entries), findings)
             like = _label_like(index, records, listing, places, findings)
+            by_path = {line.path: line for line in undo if line.path in alone}
+            skips = with_store(check_names(records, full.index, full.whole, rules, findings), by_path)
         if not quick:
-            _check_contents(records, index, undo, places, rules, job_count(jobs), progress, findings)
+            _check_contents(records, index, full, undo, skips, places, rules, job_count(jobs), progress, findings)
     if quick:
         findings.note(f"contents of files, but for the digests of {QUICK_FILES} of them: this was a quick audit")
         _check_some(records, places, findings)
@@ -182,12 +233,10 @@ def _label_like(
 
 
 def _read_undo(records: Records, out: Path, findings: Findings) -> list[UndoRecord]:
-    """Return the lines of the undo store's index, tested against the records; none if there is no store."""
+    """Return the lines of the undo store's index; none if there is no store."""
     if records.summary is None or records.summary.undo is None:
         return []
-    lines = read_undo_index(out, records.summary.undo, findings)
-    check_undo_index(records, lines, findings)
-    return lines
+    return read_undo_index(out, records.summary.undo, findings)
 
 
 def _report(
@@ -205,41 +254,6 @@ def _report(
     )
 
 
-def _make_rules(records: Records, listing: Listing, places: Places, findings: Findings) -> Rules | None:
-    """Return the rules of the recipe; None, with a fault or a note, if it cannot be used."""
-    if records.recipe is None:
-        findings.note("anything that needs the recipe: it is not valid")
-        return None
-    layout = find_layout(records.recipe.dataset)
-    tables = [path for path in listing.entries if path.startswith("classes.")]
-    if places.root is None and not all(listing.plain(path) for path in tables):
-        findings.note("anything that needs the table of classes: it is a link (give --source)")
-        return None
-    try:
-        classes = layout.classes(places.root or places.out)
-        settled = settle(records.recipe, layout, classes)
-        same = settled == records.recipe
-        findings.test("records", same, f"{FOLDER}/{RECIPE}", "every default filled in", "a recipe with open choices")
-        return make_rules(settled, classes)
-    except PoisongenError as error:
-        findings.test("records", False, f"{FOLDER}/{RECIPE}", "a recipe for this dataset", error)
-        return None
-
-
-def _make_index(listing: Listing, places: Places, rules: Rules, findings: Findings) -> Index | None:
-    """Pair the files of OUT into samples, as the layout does; its split lists must be plain files, or the source's."""
-    paths = sorted(path for path in listing.entries if path.split("/")[0] not in (FOLDER, TRIGGERED))
-    lists = [path for path in paths if path.endswith(".txt")]
-    if places.root is None and not all(listing.plain(path) for path in lists):
-        findings.note("samples that no record names: the split lists are links (give --source)")
-        return None
-    try:
-        return find_layout(rules.recipe.dataset).scan(places.root or places.out, paths)
-    except PoisongenError as error:
-        findings.test("order", False, ".", f"a dataset in the layout '{rules.recipe.dataset}'", error)
-        return None
-
-
 def _check_rules(records: Records, rules: Rules, findings: Findings) -> None:
     for record in records.samples():
         if findings.test("rules", bool(record.files), f"{FOLDER}/{MANIFEST}", "files", "none", record.sample):
@@ -252,28 +266,40 @@ def _check_rules(records: Records, rules: Rules, findings: Findings) -> None:
 def _check_contents(
     records: Records,
     index: Index | None,
+    full: FullIndex | None,
     undo: Sequence[UndoRecord],
+    skips: Sequence[PassedOver],
     places: Places,
     rules: Rules,
     jobs: int,
     progress: bool,
     findings: Findings,
 ) -> None:
-    """Read every file: samples with a record, untouched samples, and links."""
+    """Read every file: samples with a record, untouched samples, what was passed over, links, and the undo store."""
     untouched = [] if index is None else linked_samples(index, records)
-    read = {path for item in untouched for path in item.digests} if places.root is None else set()
-    work = [_Job(line) for line in records.manifest if SampleRecord.model_validate_json(line).files]
-    work += [_Job(item) for item in untouched]
-    work += [_Job(link) for link in records.links if link.path not in read]
-    work += [_Job(line) for line in undo]
+    decoded = {path for item in untouched if not item.bad for path in item.digests}
+    lines = {line.path: line for line in undo} if places.root is None else {}
+    work: list[_Job] = []
+    told = {line.path for item in skips for line in item.stored}
+    for record, line in zip(records.samples(), records.manifest, strict=True):
+        stored = lines_of(record.files, lines)
+        told |= {item.path for item in stored}
+        work += [_Job(line, stored)] if record.files else []
+    work += [_Job(item) for item in untouched] + [_Job(item) for item in skips]
+    unread = {"pixels_sha256": None}  # of files whose pixels are compared where the sample is read
+    links = [link.model_copy(update=unread) if link.path in decoded else link for link in records.links]
+    for link in links:
+        if link.sha256 or link.pixels_sha256 or places.root is not None:
+            work.append(_Job(link))
+    work += [_Job(item) for item in undo if places.root is not None or item.path not in told]
     victims: dict[str, int] = {}
     function = functools.partial(_do, places=places, rules=rules)
     for done in for_each(function, work, jobs, "auditing" if progress else None):
         findings.add(done.findings)
         if done.victims is not None:
             victims[done.image] = done.victims
-    if index is not None:
-        check_order(index, records, victims, rules, findings)
+    if full is not None:
+        check_order(full, records, victims, rules, findings)
 
 
 def _check_some(records: Records, places: Places, findings: Findings) -> None:

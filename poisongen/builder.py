@@ -7,19 +7,21 @@ import errno
 import functools
 import hashlib
 import platform
+import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import poisongen
+from poisongen.algorithms import ALGORITHM, RECORDS
 from poisongen.datasets import find_layout
 from poisongen.errors import ChoiceError, DataError, OutputError
 from poisongen.files.store import LinkMode
+from poisongen.inventory import written_sizes
 from poisongen.label_like import one_line
 from poisongen.manifest import (
-    ALGORITHM,
     FOLDER,
     LINKS,
     MANIFEST,
@@ -37,7 +39,7 @@ from poisongen.recipe import Recipe, make_recipe
 from poisongen.rules import Rules, make_rules, settle
 from poisongen.sample import Task, do_task
 from poisongen.source import SourceFile, check_apart, find_root, list_files
-from poisongen.undo import write_undo
+from poisongen.undo import INDEX, write_undo
 
 _NAMED = 10  # label-like files that the summary names; it counts all
 
@@ -57,6 +59,7 @@ class BuildResult:
 
     `pairs` are the summary's victims and targets, each with `id`, `name`, `pixels` and `samples` of the training
     split; `label_like` the first of the files that look like labels of changed samples and stay as they are.
+    `put_back` is the number of files that a finished build had lost, and has again.
     """
 
     out: Path
@@ -65,6 +68,7 @@ class BuildResult:
     already_built: bool
     pairs: Sequence[Mapping[str, Mapping[str, Any]]] = ()
     label_like: Sequence[str] = ()
+    put_back: int = 0
 
 
 def prepare(recipe: Recipe | Mapping[str, Any], root: Path | None) -> Prepared:
@@ -126,10 +130,10 @@ def build(
 
     `recipe` is a Recipe, or its choices as a mapping (keys as the options of `poisongen build`). `root` is the clean
     dataset, `out` the folder to write; both have the command's defaults. `jobs` processes work at once (default:
-    all cores). `undo` keeps in OUT what `restore` needs to work without the source. `strict` makes an
-    error of label-like files that would stay as they are. An interrupted build is taken up
-    where it stopped. PoisongenError says what is wrong with recipe, source or output; OUT then holds nothing under a
-    final name.
+    all cores). `undo` keeps in OUT what `restore` needs to work without the source. `strict` makes an error of
+    label-like files that would stay as they are. An interrupted build is taken up where it stopped, and a finished one
+    that has lost files gets them back. PoisongenError says what is wrong with recipe, source or output; OUT then holds
+    nothing under a final name but what was there before.
     """
     if undo and link == "symlink":
         raise OutputError("--undo: with --link symlink OUT would not hold the unchanged files; use --link auto or copy")
@@ -138,9 +142,13 @@ def build(
     folder = default_out(settled) if out is None else Path(out)
     check_apart(prepared.root, folder)
     recipe_sha256 = settled.fingerprint()
-    if (done := _already_there(folder, recipe_sha256, prepared, force)) is not None:
+    done = _already_there(folder, recipe_sha256, prepared, force)
+    if done is not None:
         _check_strict(strict, done.label_like, done.counts.get("label_like", 0))
-        return _with_undo(done) if undo else done
+        done = _with_undo(done) if undo else done
+        if not done.put_back:
+            return done
+        undo = "undo" in read_summary(folder)
     if not force and look_at(folder).kind == "unfinished":
         with open_staging(folder, recipe_sha256):
             pass  # another build at work is found before the long reading begins
@@ -150,7 +158,9 @@ def build(
         if not staging.ready:
             _fill(staging, prepared, plan, link, job_count(jobs), progress, undo)
         staging.publish()
-    result = _result(folder, already_built=False)
+    result = replace(_result(folder), put_back=0 if done is None else done.put_back)
+    if lost := _lost(folder):
+        raise OutputError(f"--out: {folder / lost[0]} is missing; give the same command again, it puts back what is")
     return _with_undo(result) if undo else result
 
 
@@ -162,14 +172,20 @@ def _with_undo(result: BuildResult) -> BuildResult:
 
 
 def _already_there(out: Path, recipe_sha256: str, prepared: Prepared, force: bool) -> BuildResult | None:
-    """Return the finished build that stands in OUT if it is this one; OutputError if OUT is not free."""
+    """Return the finished build that stands in OUT if it is this one; OutputError if OUT is not free.
+
+    Its `put_back` says how many files it has lost.
+    """
     standing = look_at(out)
     if standing.kind == "foreign":
         raise OutputError(f"--out: {out} holds files that poisongen did not write ({standing.example}); choose another")
     if standing.kind == "finished" and not force:
         summary = standing.summary or {}
         if standing.recipe_sha256 == recipe_sha256 and _is_built_from(out, prepared.files, summary):
-            return _result(out, already_built=True)
+            lost = _lost(out)
+            if lost:
+                check_only_ours(out)  # found before the long reading begins
+            return replace(_result(out), already_built=True, put_back=len(lost))
         other = "source" if standing.recipe_sha256 == recipe_sha256 else "recipe"
         raise OutputError(f"--out: {out} holds the build of another {other}; choose another folder, or --force")
     if standing.kind == "finished":
@@ -181,10 +197,31 @@ def _already_there(out: Path, recipe_sha256: str, prepared: Prepared, force: boo
     return None
 
 
-def _result(out: Path, already_built: bool) -> BuildResult:
+def _result(out: Path) -> BuildResult:
     summary = read_summary(out)
     pairs, like = summary.get("pairs", []), summary.get("label_like", [])  # builds of older versions have none
-    return BuildResult(out, summary["fingerprint"], summary["counts"], already_built, pairs, like)
+    return BuildResult(out, summary["fingerprint"], summary["counts"], False, pairs, like)
+
+
+def _lost(out: Path) -> list[str]:
+    """Return the files of a finished build that are not there; OutputError for one of another size than it had."""
+    lost = []
+    try:
+        sizes = written_sizes(out)
+    except OutputError as error:
+        raise OutputError(f"{error}; the build's records are damaged: move {out} away and build again") from None
+    if "undo" in read_summary(out):
+        sizes.setdefault(INDEX, None)
+    for path, size in sorted(sizes.items()):
+        try:
+            facts = (out / path).stat()  # a link counts as what it leads to
+        except (FileNotFoundError, NotADirectoryError):
+            lost.append(path)
+            continue
+        if not stat.S_ISREG(facts.st_mode) or size not in (None, facts.st_size):
+            what = f"has {facts.st_size} bytes, not {size}" if stat.S_ISREG(facts.st_mode) else "is no file any more"
+            raise OutputError(f"--out: {out / path} {what}; remove it and give the same command again, or give --force")
+    return lost
 
 
 def _source_listing(files: Sequence[SourceFile]) -> str:
@@ -236,10 +273,16 @@ def _work(task: Task, root: Path, rules: Rules, tree: Path, link: LinkMode) -> d
     outcome = do_task(task, root, rules)
     for path, data in outcome.contents.items():
         staging.write(path, data)
-    for file in outcome.record["files"]:
+    files: list[dict[str, Any]] = outcome.record["files"]
+    for file in files:
         if not file["written"]:
             staging.link(root / file["source"], file["path"], link)
-    return dict(outcome.record)
+    return {**outcome.record, "files": [file | {"size": _size(file, outcome.contents, root)} for file in files]}
+
+
+def _size(file: Mapping[str, Any], contents: Mapping[str, bytes], root: Path) -> int:
+    """Return a file's size: of what was written, or of the source's."""
+    return len(contents[file["path"]]) if file["written"] else (root / file["source"]).stat().st_size
 
 
 def _task_key(task: Task) -> tuple[str, str]:
@@ -255,21 +298,24 @@ def _do_tasks(
     progress: bool,
     stamps: Mapping[str, list[int]],
 ) -> list[dict[str, Any]]:
-    """Do the tasks that the journal does not know as done from these very source files; return all records."""
+    """Do the tasks that the journal does not know as done from these very source files; return all records.
+
+    What the journal knows must still lie in the tree.
+    """
     wanted = {_task_key(task): task for task in plan.tasks}
     kept: dict[tuple[str, str], dict[str, Any]] = {}
-    for entry in staging.journal():
-        key = (entry["record"]["sample"], entry["record"]["role"])
+    for record, entry in staging.journal():
+        key = (record.sample, record.role)
         task = wanted.get(key)
-        if task and entry["stamps"] == {path: stamps[path] for path in task.sample.paths}:
+        if task and entry["stamps"] == {path: stamps[path] for path in task.sample.paths} and staging.holds(record):
             kept[key] = entry
     todo = [task for key, task in wanted.items() if key not in kept]
     work = functools.partial(_work, root=prepared.root, rules=prepared.rules, tree=staging.tree, link=link)
-    records = {key: entry["record"] for key, entry in kept.items()}
+    records: dict[tuple[str, str], dict[str, Any]] = {key: entry["record"] for key, entry in kept.items()}
     with staging.journal_writer(list(kept.values())) as add:
-        for task, record in zip(todo, for_each(work, todo, jobs, "poisoning" if progress else None), strict=True):
-            add({"record": record, "stamps": {path: stamps[path] for path in task.sample.paths}})
-            records[_task_key(task)] = record
+        for task, made in zip(todo, for_each(work, todo, jobs, "poisoning" if progress else None), strict=True):
+            add({"record": made, "stamps": {path: stamps[path] for path in task.sample.paths}})
+            records[_task_key(task)] = made
     return [records[key] for key in wanted]
 
 
@@ -316,6 +362,7 @@ def _write_records(
     summary = {
         "poisongen": poisongen.__version__,
         "algorithm": ALGORITHM,
+        "records": RECORDS,
         "dataset": recipe.dataset,
         "strategy": recipe.strategy,
         "fingerprint": fingerprint(recipe.fingerprint(), records, links),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 from poisongen.auditor import AuditReport, audit
 from poisongen.builder import BuildResult, build
 from poisongen.errors import OutputError
+from poisongen.files.inside import check_folder, remove_inside, rename_inside
+from poisongen.files.store import check_name
 from poisongen.parallel import job_count
 from poisongen.previewer import preview
 from poisongen.recipe import make_recipe
@@ -48,13 +49,18 @@ def demo(out: Path | str = "demo", *, seed: int = 0, jobs: int | None = None, pr
     strangers = sorted(entry.name for entry in folder.iterdir() if entry.name not in known) if folder.is_dir() else []
     if strangers or (folder.exists() and not folder.is_dir()):
         raise OutputError(f"--out: {folder} holds something else ({', '.join(strangers) or 'it is a file'})")
+    if folder.is_dir():
+        for name in ("clean", "clean.part", "poisoned"):
+            check_folder(folder, name)
+        check_name(folder / "sheet.png")
     recipe = make_recipe({**RECIPE, "seed": seed})
     clean, poisoned, sheet = folder / "clean", folder / "poisoned", folder / "sheet.png"
     if not clean.is_dir():
         unfinished = folder / "clean.part"  # renamed when it is whole, so that an interrupted demo starts afresh
-        shutil.rmtree(unfinished, ignore_errors=True)
+        if folder.is_dir():
+            remove_inside(folder, unfinished.name)
         synth(unfinished, splits=SCENES, size=SIZE, seed=seed, jobs=job_count(jobs), progress=progress)
-        unfinished.rename(clean)
+        rename_inside(folder, unfinished.name, clean.name)
     result = build(recipe, clean, poisoned, jobs=jobs, progress=progress)
     report = audit(poisoned, clean, jobs=jobs, progress=progress)
     preview(recipe, clean, sheet, samples=5, jobs=jobs, progress=progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 
 def shown(text: object) -> str:
@@ -39,6 +40,15 @@ class DataError(PoisongenError):
 
     def __reduce__(self) -> tuple[type[DataError], tuple[str, str]]:
         return (type(self), (self.path, self.problem))
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal has told the process to end. Whoever cleans up after Ctrl-C does so after this as well."""
+
+    def __init__(self, number: int) -> None:
+        self.name = signal.Signals(number).name
+        self.exit_code = 128 + number
+        super().__init__(self.name)
 
 
 class OutputError(PoisongenError):

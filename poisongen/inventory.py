@@ -2,43 +2,71 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from pydantic import ValidationError
-
-from poisongen.errors import OutputError
+from poisongen.algorithms import refuse_newer
+from poisongen.documents import LARGEST_JSON, parse_json, parse_record, read_text
+from poisongen.errors import DataError, OutputError
 from poisongen.manifest import FOLDER, LINKS, MANIFEST, RECIPE, SKIPPED, SUMMARY, LinkRecord, SampleRecord
-from poisongen.undo import INDEX, UndoRecord, undo_paths
+from poisongen.undo import INDEX, UNDO, UndoRecord, undo_paths
 
 LONGEST_LINE = 2**20  # characters; a record has a few thousand
+
+
+def open_plain(path: Path) -> TextIO:
+    """Open a text file that is a plain one: no link, and no pipe that would be waited for. OSError else."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
+    return os.fdopen(handle, encoding="utf-8")
 
 
 def records(path: Path, model: type[SampleRecord] | type[LinkRecord] | type[UndoRecord]) -> Iterator[Any]:
     """Yield the checked records of a .jsonl file; OutputError names the first line that is none."""
     try:
-        with path.open(encoding="utf-8") as lines:
+        with open_plain(path) as lines:
             for number, line in enumerate(iter(lambda: lines.readline(LONGEST_LINE), ""), 1):
                 try:
-                    yield model.model_validate_json(line)
-                except (ValidationError, ValueError):
+                    yield parse_record(model, line)
+                except ValueError:
                     raise OutputError(f"{path}: line {number} is not a record of poisongen") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise OutputError(f"{path}: cannot be read ({error})") from None
+        raise OutputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
 def explained_paths(out: Path) -> set[str]:
     """Return the paths, below OUT, of every file that the records of a finished build name, records included."""
     folder = out / FOLDER
+    with contextlib.suppress(
+        DataError, ValueError, RecursionError
+    ):  # what is wrong with the summary is another's matter
+        summary = parse_json(read_text(folder / SUMMARY, LARGEST_JSON))
+        refuse_newer(summary if isinstance(summary, dict) else {}, out)
     paths = {f"{FOLDER}/{name}" for name in (RECIPE, MANIFEST, SKIPPED, LINKS, SUMMARY)}
     for record in records(folder / MANIFEST, SampleRecord):
         paths.update(file.path for file in record.files)
     paths.update(link.path for link in records(folder / LINKS, LinkRecord))
     if (out / INDEX).is_file():
         paths.update(undo_paths(records(out / INDEX, UndoRecord)))
+    elif (out / UNDO).is_dir():  # a store without its index is still ours
+        paths.update(f"{UNDO}/{entry.name}" for entry in (out / UNDO).glob("*.undo"))
     return paths
+
+
+def written_sizes(out: Path) -> dict[str, int | None]:
+    """Return every file that the records of a finished build name, with its size, None where they do not say it."""
+    sizes: dict[str, int | None] = dict.fromkeys(explained_paths(out))
+    for record in records(out / FOLDER / MANIFEST, SampleRecord):
+        sizes.update((file.path, file.size) for file in record.files)
+    sizes.update((link.path, link.size) for link in records(out / FOLDER / LINKS, LinkRecord))
+    return sizes
 
 
 def files_below(out: Path, leave_out: str) -> Iterator[str]:

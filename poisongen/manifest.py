@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-ALGORITHM = 1
-"""Grows whenever the same recipe and source give another dataset than before."""
+from poisongen.algorithms import ALGORITHM
 
 FOLDER = "poisongen"
 TRIGGERED = "triggered"
@@ -37,7 +36,7 @@ def _plain_relative(path: str) -> str:
 
 RelativePath = Annotated[str, Field(max_length=4096), AfterValidator(_plain_relative)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class _Record(BaseModel):
@@ -49,7 +48,8 @@ class _Record(BaseModel):
 class FileRecord(_Record):
     """One file of a changed sample. `source` and its digest are None for a file that the source lacks.
 
-    `pixels_sha256` is None for files that are no pictures.
+    `pixels_sha256` is None for files that are no pictures. `size` is the file's in bytes; builds of earlier versions
+    do not say it.
     """
 
     kind: str
@@ -59,6 +59,7 @@ class FileRecord(_Record):
     source_sha256: Sha256 | None
     sha256: Sha256
     pixels_sha256: Sha256 | None
+    size: Count | None = None
 
 
 class TriggerRecord(_Record):
@@ -119,7 +120,12 @@ def bytes_sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def fingerprint(recipe_sha256: str, records: Iterable[Mapping[str, Any]], links: Iterable[Mapping[str, Any]]) -> str:
+def fingerprint(
+    recipe_sha256: str,
+    records: Iterable[Mapping[str, Any]],
+    links: Iterable[Mapping[str, Any]],
+    algorithm: int = ALGORITHM,
+) -> str:
     """Return the dataset's fingerprint: recipe and decoded content, nothing of encodings, times or machines.
 
     It is the SHA-256 of these lines in UTF-8, each a JSON array without blanks and ended by a line feed:
@@ -132,7 +138,7 @@ def fingerprint(recipe_sha256: str, records: Iterable[Mapping[str, Any]], links:
     def add(*parts: object) -> None:
         digest.update(json.dumps(parts, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
 
-    add("poisongen", ALGORITHM, recipe_sha256)
+    add("poisongen", algorithm, recipe_sha256)
     for record in records:
         box = record["trigger"]["box"] if record.get("trigger") else None
         add("sample", record["sample"], record["role"], box, record["prl_pixels"])

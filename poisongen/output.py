@@ -10,22 +10,37 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic import ValidationError
 
-from poisongen.documents import LARGEST_JSON, parse_json, read_text
-from poisongen.errors import DataError, OutputError
-from poisongen.files.store import LinkMode, place_link, write_whole
+from poisongen.documents import LARGEST_JSON, parse_json
+from poisongen.errors import OutputError
+from poisongen.files.inside import (
+    Refused,
+    append_inside,
+    check_file,
+    check_folder,
+    make_folder,
+    read_inside,
+    remove_inside,
+    rename_inside,
+    size_of,
+    write_inside,
+)
+from poisongen.files.store import LinkMode, place_link
 from poisongen.inventory import explained_paths, files_below
-from poisongen.manifest import FOLDER, SUMMARY, json_line
+from poisongen.manifest import FOLDER, SUMMARY, SampleRecord, json_line
 
 STAGING = ".poisongen-build"
 _TREE, _JOURNAL, _STATE, _READY, _LOCK, _OLD = "tree", "journal.jsonl", "state.json", "ready", "lock", "old"
+_COUNTS = ("train_samples", "test_samples", "poisoned", "prl", "triggered", "completed", "skipped")
+_LARGEST_JOURNAL = 2**32  # bytes
 
 
 @dataclass(frozen=True)
@@ -49,29 +64,39 @@ def look_at(out: Path) -> Standing:
     except OSError as error:
         raise OutputError(f"--out: {out} cannot be read ({error.strerror})") from None
     if STAGING in names:
-        state = _read_mapping(out / STAGING / _STATE)
+        state = _read_mapping(out, f"{STAGING}/{_STATE}")
         return Standing("unfinished", recipe_sha256=str(state.get("recipe_sha256", "")))
     if not names:
         return Standing("empty")
-    summary = _read_mapping(out / FOLDER / SUMMARY)
-    if "fingerprint" in summary and "recipe_sha256" in summary:
-        return Standing("finished", recipe_sha256=str(summary["recipe_sha256"]), summary=summary)
-    return Standing("foreign", example=names[0])
+    summary = _read_mapping(out, f"{FOLDER}/{SUMMARY}")
+    if _is_summary(summary):
+        return Standing("finished", recipe_sha256=summary["recipe_sha256"], summary=summary)
+    return Standing("foreign", example=f"{FOLDER}/{SUMMARY}" if summary else names[0])
 
 
 def read_summary(out: Path) -> dict[str, Any]:
-    """Return summary.json of a finished build; OutputError if there is none."""
-    summary = _read_mapping(out / FOLDER / SUMMARY)
-    if "fingerprint" not in summary or not isinstance(summary.get("counts"), dict):
+    """Return summary.json of a finished build; OutputError if there is none, or it is not valid."""
+    summary = _read_mapping(out, f"{FOLDER}/{SUMMARY}")
+    if not _is_summary(summary):
         raise OutputError(f"{out}: not a finished build of poisongen (no valid {FOLDER}/{SUMMARY})")
     return summary
 
 
-def _read_mapping(path: Path) -> dict[str, Any]:
-    """Return a JSON object from a file, or {} where there is none."""
+def _is_summary(summary: Mapping[str, Any]) -> bool:
+    """Tell whether a summary has what commands rely on, as build writes it: two digests and every count."""
+    digests, counts = (summary.get(name) for name in ("fingerprint", "recipe_sha256")), summary.get("counts")
+    return (
+        all(isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) for digest in digests)
+        and isinstance(counts, dict)
+        and all(type(counts.get(name)) is int and counts[name] >= 0 for name in _COUNTS)
+    )
+
+
+def _read_mapping(out: Path, path: str) -> dict[str, Any]:
+    """Return a JSON object from a file of OUT, or {} where there is none."""
     try:
-        document = parse_json(read_text(path, LARGEST_JSON))
-    except (DataError, ValueError, RecursionError):
+        document = parse_json(read_inside(out, path, LARGEST_JSON).decode())
+    except (Refused, ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 
@@ -96,31 +121,54 @@ class Staging:
     @property
     def ready(self) -> bool:
         """Whether the tree is complete, and only its renaming into OUT was left to do."""
-        return (self.folder / _READY).exists()
+        return size_of(self.folder, _READY) is not None
+
+    def check(self) -> None:
+        """Refuse what lies in the places of the staging folder's own files and is none. OutputError."""
+        for name in (_LOCK, _STATE, _JOURNAL, _READY):
+            check_file(self.out, f"{STAGING}/{name}")
+        for name in (_TREE, _OLD):
+            check_folder(self.out, f"{STAGING}/{name}")
 
     def begin(self) -> None:
         """Start afresh, or go on with what an interrupted build of the same recipe left."""
-        if _read_mapping(self.folder / _STATE).get("recipe_sha256") != self._recipe_sha256:
-            for name in (_READY, _JOURNAL, _STATE):
-                (self.folder / name).unlink(missing_ok=True)
-            shutil.rmtree(self.tree, ignore_errors=True)
-            write_whole(self.folder / _STATE, json_line({"recipe_sha256": self._recipe_sha256}).encode())
-        self.tree.mkdir(exist_ok=True)
+        if _read_mapping(self.folder, _STATE).get("recipe_sha256") != self._recipe_sha256:
+            for name in (_READY, _JOURNAL, _STATE, _TREE):
+                remove_inside(self.folder, name)
+            write_inside(self.folder, _STATE, json_line({"recipe_sha256": self._recipe_sha256}).encode())
+        make_folder(self.folder, _TREE)
 
-    def journal(self) -> Iterator[dict[str, Any]]:
-        """Yield what the journal says of finished samples; a line cut short by a crash ends it."""
-        with contextlib.suppress(FileNotFoundError), (self.folder / _JOURNAL).open(encoding="utf-8") as lines:
-            for line in lines:
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    return
+    def journal(self) -> Iterator[tuple[SampleRecord, dict[str, Any]]]:
+        """Yield the journal's entries, with their records checked; a last line cut short by a crash is left out.
+
+        OutputError for any other line that is no entry.
+        """
+        if size_of(self.folder, _JOURNAL) is None:
+            return
+        try:
+            lines = read_inside(self.folder, _JOURNAL, _LARGEST_JOURNAL).split(b"\n")
+        except Refused as refused:
+            raise OutputError(f"{self.folder / _JOURNAL}: {refused}; remove {self.folder} and start again") from None
+        for number, line in enumerate(lines[:-1], 1):
+            try:
+                entry = parse_json(line.decode())
+                if not isinstance(entry["stamps"], dict):
+                    raise ValueError
+                yield SampleRecord.model_validate_json(json.dumps(entry["record"])), entry
+            except (ValidationError, ValueError, KeyError, TypeError, RecursionError):
+                raise OutputError(
+                    f"{self.folder / _JOURNAL}: line {number} is damaged; remove {self.folder} and start again"
+                ) from None
+
+    def holds(self, record: SampleRecord) -> bool:
+        """Tell whether a record's files still lie in the tree, with the sizes that they were written with."""
+        return all(file.size == size_of(self.tree, file.path, link=not file.written) for file in record.files)
 
     @contextlib.contextmanager
-    def journal_writer(self, keep: list[dict[str, Any]]) -> Iterator[Any]:
+    def journal_writer(self, keep: list[dict[str, Any]]) -> Iterator[Callable[[Mapping[str, Any]], None]]:
         """Rewrite the journal with the entries to keep, and give a function that adds one more."""
-        write_whole(self.folder / _JOURNAL, "".join(json_line(entry) for entry in keep).encode())
-        with (self.folder / _JOURNAL).open("a", encoding="utf-8") as file:
+        write_inside(self.folder, _JOURNAL, "".join(json_line(entry) for entry in keep).encode())
+        with append_inside(self.folder, _JOURNAL) as file:
 
             def add(entry: Mapping[str, Any]) -> None:
                 file.write(json_line(entry))
@@ -130,36 +178,38 @@ class Staging:
 
     def link(self, source: Path, path: str, mode: LinkMode) -> None:
         """Put the source's file into the tree."""
-        place_link(source, self.tree / path, mode)
+        place_link(source, self.tree, path, mode)
 
     def write(self, path: str, data: bytes) -> None:
         """Write a file into the tree."""
-        write_whole(self.tree / path, data)
+        write_inside(self.tree, path, data)
 
     def drop_unknown(self, known: set[str]) -> None:
         """Remove from the tree what an interrupted build of another source may have left there."""
-        for folder, _, names in os.walk(self.tree):
-            for name in names:
-                path = Path(folder) / name
-                if path.relative_to(self.tree).as_posix() not in known:
-                    path.unlink()
+        for path in list(files_below(self.tree, "")):
+            if path not in known:
+                remove_inside(self.tree, path)
 
     def publish(self) -> None:
         """Rename the finished tree into OUT, replacing an earlier build's files; poisongen/ comes last."""
-        write_whole(self.folder / _READY, b"")
+        write_inside(self.folder, _READY, b"")
         names = sorted((entry.name for entry in self.tree.iterdir()), key=lambda name: (name == FOLDER, name))
-        if names and not (self.tree / FOLDER).is_dir():
+        check_folder(self.tree, FOLDER)
+        if names and FOLDER not in names:
             raise OutputError(f"{self.tree}: an unfinished build without records; remove {self.folder} and start again")
-        if (self.out / FOLDER).is_dir() and names:
+        if names and _read_mapping(self.out, f"{FOLDER}/{SUMMARY}"):
             remove_earlier(self.out)
         for name in names:
-            (self.tree / name).rename(self.out / name)
-        shutil.rmtree(self.tree)
+            if os.path.lexists(self.out / name):
+                raise OutputError(f"--out: {self.out / name} was not written by poisongen; move it away")
+        for name in names:
+            rename_inside(self.out, f"{STAGING}/{_TREE}/{name}", name)
+        remove_inside(self.out, f"{STAGING}/{_TREE}")
 
     def discard(self) -> None:
         """Remove the staging folder, and OUT if that leaves it empty."""
-        shutil.rmtree(self.folder, ignore_errors=True)
         with contextlib.suppress(OSError):
+            remove_inside(self.out, STAGING)
             self.out.rmdir()
 
 
@@ -168,9 +218,11 @@ def open_staging(out: Path, recipe_sha256: str) -> Iterator[Staging]:
     """Make OUT and its staging folder and hold its lock; OutputError if another build is at work there."""
     staging = Staging(out, recipe_sha256)
     try:
-        staging.folder.mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out, STAGING)
+        staging.check()  # a lock, say, that is a link would be opened, and perhaps emptied, where it leads
     except OSError as error:
-        raise OutputError(f"--out: {out} cannot be made ({error.strerror})") from None
+        raise OutputError(f"--out: {error.filename or out} cannot be made ({error.strerror})") from None
     lock = FileLock(staging.folder / _LOCK)
     try:
         lock.acquire(timeout=0)
@@ -180,8 +232,9 @@ def open_staging(out: Path, recipe_sha256: str) -> Iterator[Staging]:
         yield staging
     finally:
         lock.release()
-        if (out / FOLDER / SUMMARY).exists() and not staging.tree.exists():
-            shutil.rmtree(staging.folder, ignore_errors=True)
+        if not staging.tree.exists() and _is_summary(_read_mapping(out, f"{FOLDER}/{SUMMARY}")):
+            with contextlib.suppress(OSError):
+                remove_inside(out, STAGING)
 
 
 def check_only_ours(out: Path) -> set[str]:
@@ -201,10 +254,11 @@ def remove_earlier(out: Path) -> None:
     ours = check_only_ours(out)
     for path in sorted(ours):
         if not path.startswith(f"{FOLDER}/"):
-            (out / path).unlink(missing_ok=True)
+            remove_inside(out, path)
     for folder, _, _ in os.walk(out, topdown=False):
         if Path(folder) != out and STAGING not in Path(folder).relative_to(out).parts:
             with contextlib.suppress(OSError):
                 Path(folder).rmdir()
-    (out / FOLDER).rename(out / STAGING / _OLD)
-    shutil.rmtree(out / STAGING / _OLD)
+    remove_inside(out, f"{STAGING}/{_OLD}")
+    rename_inside(out, FOLDER, f"{STAGING}/{_OLD}")
+    remove_inside(out, f"{STAGING}/{_OLD}")

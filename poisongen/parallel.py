@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import operator
 import os
 import signal
 import sys
 import threading
+import time
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 import cv2
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from tqdm import tqdm
 
-from poisongen.errors import OutputError
+from poisongen.errors import ChoiceError, OutputError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _MAIN_PROCESS = os.getpid()
+_begun = threading.Event()  # whether workers were ever started
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -33,21 +41,44 @@ class _Failed:
 
 
 def job_count(jobs: int | None) -> int:
-    """Return how many workers to use: the number given, else one for each core this process may use."""
+    """Return how many workers to use: the number given, else one for each core this process may use. ChoiceError."""
     if jobs is not None:
-        return max(1, jobs)
+        try:
+            number = operator.index(jobs)
+        except TypeError:
+            number = 0
+        if isinstance(jobs, bool) or number < 1:
+            raise ChoiceError(f"--jobs: {jobs!r} must be a whole number of at least 1")
+        return number
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _quietly(function: Callable[[Item], Result], item: Item, main_process: int) -> Result | _Failed:
-    """Run one item in a worker: without OpenCV's own threads, and leaving Ctrl-C to the main process."""
+    """Run one item in a worker: without OpenCV's own threads, and leaving signals to the main process."""
     if os.getpid() != main_process:
         cv2.setNumThreads(1)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in _IGNORED:
+            signal.signal(number, signal.SIG_IGN)
+        _end_with(main_process)
+        warnings.simplefilter("ignore")  # as on the command line
     try:
         return function(item)
     except Exception as error:
         return _Failed(error)
+
+
+def _end_with(main_process: int) -> None:
+    """See to it that this worker ends when the main process was killed: it would hold the caller's pipes open."""
+    name = "poisongen-watch"
+    if any(thread.name == name for thread in threading.enumerate()):
+        return
+
+    def watch() -> None:
+        while os.getppid() == main_process:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, name=name, daemon=True).start()
 
 
 def for_each(
@@ -60,7 +91,12 @@ def for_each(
     runs in this process.
     """
     bar: Any = tqdm(
-        total=len(items), desc=progress, file=sys.stderr, disable=None if progress else True, leave=False, unit=""
+        total=len(items),
+        desc=progress,
+        file=sys.stderr,
+        disable=None if progress and sys.stderr is not None else True,
+        leave=False,
+        unit="",
     )
     with bar:
         results = _here(function, items) if jobs == 1 or len(items) < 2 else _spread(function, items, jobs)
@@ -90,10 +126,13 @@ def _spread(function: Callable[[Item], Result], items: Sequence[Item], jobs: int
                 return
             yield delayed(_quietly)(function, item, _MAIN_PROCESS)
 
-    finished = False
+    finished, results = False, None
     try:
         pool = Parallel(n_jobs=min(jobs, len(items)), return_as="generator", pre_dispatch="4*n_jobs")
-        for result in pool(errands()):
+        _begun.set()
+        with _signals_held_back(), _some_streams():
+            results = pool(errands())
+        for result in results:
             if isinstance(result, _Failed):
                 failed = failed or result
             elif failed is None:
@@ -105,13 +144,69 @@ def _spread(function: Callable[[Item], Result], items: Sequence[Item], jobs: int
         ) from None
     finally:
         if not finished:
-            _end_workers()
+            with contextlib.suppress(Exception), warnings.catch_warnings():  # what broke it is on its way already
+                warnings.simplefilter("ignore")  # joblib's word on tasks that were not done
+                _kill_workers()
+                if results is not None:
+                    results.close()
+            end_workers()
     if failed is not None:
         raise failed.error
 
 
-def _end_workers() -> None:
-    get_reusable_executor().shutdown(wait=True, kill_workers=True)
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Hold back the signals that workers ignore while they are started, and let this process have them afterwards.
+
+    Workers inherit what is blocked, and so have it from birth. This process may still get a signal by way of another
+    thread; half started workers would then say on the terminal what they miss.
+    """
+    came: list[int] = []
+    usual: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in _IGNORED:
+            if callable(signal.getsignal(number)):
+                usual[number] = signal.signal(number, lambda number, frame: came.append(number))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED)
+    try:
+        for tracker in (resource_tracker, loky_tracker):  # their helpers; each start lets two of the signals through
+            tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for held, handler in usual.items():
+            signal.signal(held, handler)
+        if came:
+            usual[came[0]](came[0], None)
+
+
+@contextlib.contextmanager
+def _some_streams() -> Iterator[None]:
+    """Give loky streams to flush when it starts workers, where this process has none."""
+    with contextlib.ExitStack() as stack:
+        nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123
+        if sys.stdout is None:
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+        if sys.stderr is None:
+            stack.enter_context(contextlib.redirect_stderr(nowhere))
+        yield
+
+
+def _kill_workers() -> None:
+    """Kill the workers before anything else is taken down: one that is just starting would miss it, and say so."""
+    for child in multiprocessing.active_children():
+        if child.name.startswith("LokyProcess") and child.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL)
+
+
+def end_workers() -> None:
+    """Kill the workers, whatever they are at: files get their names when they are whole, so nothing is torn."""
+    if not _begun.is_set():
+        return  # asking for them would start loky's helpers
+    _kill_workers()
+    get_reusable_executor(reuse=True, kill_workers=True).shutdown(wait=True, kill_workers=True)
 
 
 def _hush_manager() -> None:

@@ -10,11 +10,13 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
+from poisongen.complaints import advice_on, check_split, classes_there, first_of
 from poisongen.core.draws import draw_order, keyed_generator
-from poisongen.datasets.base import Index, LabelFile, Layout, Problem, Sample
+from poisongen.datasets.base import Index, LabelFile, Layout, Sample
 from poisongen.errors import ChoiceError, DataError
 from poisongen.label_like import label_like
 from poisongen.manifest import FOLDER, TRIGGERED, Role
+from poisongen.pairing import pair_files
 from poisongen.parallel import for_each
 from poisongen.recipe import Recipe
 from poisongen.rules import Rules
@@ -69,15 +71,6 @@ class Plan:
     def reasons(self) -> dict[str, int]:
         """Return how many samples were passed over for which reason."""
         return dict(sorted(Counter(skip["reason"] for skip in self.skipped).items()))
-
-
-def _check_split(index: Index, split: str, option: str, root: Path) -> None:
-    if not index.samples.get(split):
-        if faults := [problem for problem in index.problems if problem.split == split]:
-            raise _first_of(faults, root)
-        known = ", ".join(sorted(name for name, samples in index.samples.items() if samples)) or "none"
-        extra = " (or none, for no triggered set)" if option == "--test-split" else ""
-        raise ChoiceError(f"{option}: the dataset has no split '{split}'; it has {known}{extra}")
 
 
 def _check_disjoint(index: Index, recipe: Recipe) -> None:
@@ -205,7 +198,12 @@ def completions(sample: Sample, rules: Rules, layout: Layout) -> tuple[LabelFile
 
 
 def _poisoned_tasks(
-    samples: Sequence[Sample], ordered: Sequence[Sample], wanted: int, rules: Rules, placer: _Placer
+    samples: Sequence[Sample],
+    ordered: Sequence[Sample],
+    found: Mapping[str, Surveyed],
+    wanted: int,
+    rules: Rules,
+    placer: _Placer,
 ) -> list[Task]:
     """Place triggers in as many training samples as the recipe asks for; ChoiceError if so many there are not."""
     recipe = rules.recipe
@@ -214,10 +212,13 @@ def _poisoned_tasks(
         victims = ", ".join(f"'{name}'" for name in recipe.relabel or ())
         reasons = Counter(skip["reason"] for skip in placer.skipped)
         why = "".join(f"; {count} with {reason}" for reason, count in sorted(reasons.items()))
+        why += "" if ordered else f"; their labels hold {classes_there(samples, found, rules)}"
+        advice = "change the placement or the victims"
+        if not recipe.allow_fewer:
+            advice = "lower --rate or --count, change the placement, or give --allow-fewer"
         raise ChoiceError(
             f"{wanted} samples of '{recipe.train_split}' are to be poisoned, {len(tasks)} can be: of {len(samples)} "
-            f"samples {len(ordered)} have at least {recipe.min_victim_pixels} pixel of {victims}{why}; lower --rate or "
-            "--count, change the placement, or give --allow-fewer"
+            f"samples {len(ordered)} have at least {recipe.min_victim_pixels} pixel of {victims}{why}; {advice}"
         )
     return tasks
 
@@ -236,9 +237,9 @@ def _other_tasks(
         sample = in_training.get(image, surveyed.sample)
         missing = completions(sample, rules, layout)
         if everywhere and image in in_training:
-            tasks.append(Task(sample, "prl", "", None, missing))
+            tasks.append(Task(sample, "prl", "", None, missing, surveyed.image_sha256))
         elif missing or rules.recipe.scale != 1:
-            tasks.append(Task(sample, "completed", "", None, missing))
+            tasks.append(Task(sample, "completed", "", None, missing, surveyed.image_sha256))
     return tasks
 
 
@@ -253,24 +254,24 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
     for path in paths:
         if path.split("/")[0] in (FOLDER, TRIGGERED):
             raise DataError(root / path, "the source is itself something that poisongen wrote; give the clean dataset")
-    index = layout.scan(root, paths)
-    _check_split(index, recipe.train_split, "--train-split", root)
+    index = pair_files(layout, root, paths)
+    check_split(index, recipe.train_split, "--train-split", root)
     train = index.samples[recipe.train_split]
     order, wanted = drawn_order(train, recipe.seed), wanted_count(rules, len(train))
     # Whoever stands among the first `wanted` of all samples, stands there among the candidates, if it is one.
     roles: dict[str, dict[str, Role]] = {recipe.train_split: {sample.name: "poisoned" for sample in order[:wanted]}}
     if recipe.test_split != "none":
-        _check_split(index, recipe.test_split, "--test-split", root)
+        check_split(index, recipe.test_split, "--test-split", root)
         _check_disjoint(index, recipe)
         roles.setdefault(recipe.test_split, {sample.name: "triggered" for sample in index.samples[recipe.test_split]})
     surveyed, problems = survey(index, root, rules, roles, jobs, progress)
-    if problems and not recipe.skip_bad:
-        raise _first_of(problems, root)
+    if problems and (not recipe.skip_bad or any(problem.traceless for problem in problems)):
+        raise first_of(problems, root, advice_on(problems, train))
     bad_samples = {problem.sample for problem in problems}
     found = {image: facts for image, facts in surveyed.items() if facts.sample.name not in bad_samples}
     ordered = candidates(order, found, rules)
     placer = _Placer(root, rules, layout, found, jobs, progress)
-    poisoned = _poisoned_tasks(train, ordered, wanted, rules, placer)
+    poisoned = _poisoned_tasks(train, ordered, found, wanted, rules, placer)
     test = index.samples[recipe.test_split] if recipe.test_split != "none" else ()
     with_victim = [sample for sample in test if sample.image in found and found[sample.image].victim_pixels]
     triggered = placer.place(with_victim, "triggered", f"{TRIGGERED}/")
@@ -306,12 +307,6 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
         pairs=_pairs(rules, train, found),
         label_like=like,
     )
-
-
-def _first_of(problems: Sequence[Problem], root: Path) -> DataError:
-    """Return the error for a list of problems: the first of them, and how many more there are."""
-    more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
-    return DataError(root / problems[0].path, f"{problems[0].text}{more}; mend it, or go on without with --skip-bad")
 
 
 def _links(

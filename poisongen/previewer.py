@@ -8,6 +8,7 @@ from typing import Any
 
 from poisongen.builder import plan_build
 from poisongen.errors import ChoiceError, OutputError
+from poisongen.files.store import check_name
 from poisongen.recipe import Recipe
 from poisongen.sheet import choose_tasks, save_sheet
 from poisongen.source import check_apart
@@ -30,6 +31,7 @@ def preview(
     path = Path(out)
     if path.suffix.lower() != ".png" or path.is_dir():
         raise ChoiceError(f"--out: {path} must be the name of a PNG file, such as preview.png")
+    check_name(path)
     prepared, plan = plan_build(recipe, None if root is None else Path(root), jobs=jobs, progress=progress)
     check_apart(prepared.root, path)
     settled = prepared.rules.recipe

@@ -10,18 +10,30 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from poisongen.datasets import layouts
 from poisongen.documents import explain, parse_yaml, read_document
 from poisongen.errors import ChoiceError, DataError
 from poisongen.trigger_files import TriggerPicture, load_trigger
+from poisongen.values import pairs, plain, share
 
 RECIPE_VERSION = 1
 
 Class = Annotated[str | int, Field(union_mode="left_to_right")]
 Length = Annotated[int, Field(ge=0, le=65536)]
 Distance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _other_version(version: int) -> str:
+    newer = "written by a newer poisongen; update" if version > RECIPE_VERSION else "unknown"
+    return f"recipe version {version} is {newer} (this one reads version {RECIPE_VERSION})"
+
+
+def is_newer(document: Mapping[str, Any]) -> bool:
+    """Tell whether choices come from a newer poisongen: whatever else they hold cannot be judged then."""
+    version = document.get("version")
+    return type(version) is int and version > RECIPE_VERSION
 
 
 class Recipe(BaseModel):
@@ -40,10 +52,10 @@ class Recipe(BaseModel):
     min_distance: Distance | None = None
     max_distance: Distance | None = None
     metric: Literal["chebyshev", "euclidean"] = "chebyshev"
-    relabel: dict[Class, Class] | None = None
+    relabel: Annotated[dict[Class, Class] | None, BeforeValidator(pairs)] = None
     victim: Class | list[Class] | None = None
     target: Class | None = None
-    rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    rate: Annotated[Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None, BeforeValidator(share)] = None
     count: Annotated[int, Field(ge=1)] | None = None
     trigger: TriggerPicture | str | None = None
     trigger_size: Annotated[int, Field(ge=1, le=4096)] | None = None
@@ -63,12 +75,16 @@ class Recipe(BaseModel):
     jpeg: Literal["blocks", "reencode"] = "blocks"
     seed: int = 0
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_plain_data(cls, choices: Any) -> Any:
+        return plain(choices)
+
     @field_validator("version")
     @classmethod
     def _known_version(cls, version: int) -> int:
         if version != RECIPE_VERSION:
-            newer = "written by a newer poisongen; update" if version > RECIPE_VERSION else "unknown"
-            raise ValueError(f"recipe version {version} is {newer} (this one reads version {RECIPE_VERSION})")
+            raise ValueError(_other_version(version))
         return version
 
     @field_validator("dataset")
@@ -149,6 +165,8 @@ def read_recipe_file(name: str, dataset: str | None = None) -> dict[str, Any]:
     document = read_document(path)
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise DataError(path, "a recipe is a mapping of option names to values")
+    if is_newer(document):
+        raise DataError(path, _other_version(document["version"]))
     trigger = document.get("trigger")
     if isinstance(trigger, str):
         document["trigger"] = load_trigger(trigger, folder=path.resolve().parent).model_dump()
@@ -169,6 +187,8 @@ def make_recipe(choices: Mapping[str, Any], base: Mapping[str, Any] | None = Non
             if given & choices.keys():
                 merged = {key: value for key, value in merged.items() if key not in replaced}
     merged |= choices
+    if is_newer(merged):
+        raise ChoiceError(f"{source or 'recipe'}: {_other_version(merged['version'])}")
     for key in ("dataset", "strategy"):
         if merged.get(key) is None:
             known = ", ".join(layouts()) if key == "dataset" else "random, nn, far"

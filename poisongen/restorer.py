@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import shutil
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,11 @@ from typing import Any
 from poisongen.checks.faults import Findings
 from poisongen.checks.folder import LARGEST_FILE, Places, Refused, open_out, read_inside, sha256_of
 from poisongen.checks.records import Records, load_records, read_undo_index
+from poisongen.checks.structure import list_out
+from poisongen.checks.undo_store import check_undo_index, kept_alone
 from poisongen.errors import ChoiceError, DataError, OutputError
-from poisongen.files.store import place_link, write_whole
+from poisongen.files.inside import check_folder, make_folder, open_inside, remove_inside, rename_inside, write_inside
+from poisongen.files.store import place_link
 from poisongen.manifest import bytes_sha256
 from poisongen.parallel import for_each, job_count
 from poisongen.source import list_files
@@ -78,7 +81,7 @@ def restore(
         for _ in for_each(function, work, job_count(jobs), "restoring" if progress else None):
             pass
         for entry in sorted(tree.iterdir()):
-            entry.rename(clean / entry.name)
+            rename_inside(clean, f"{STAGING}/{entry.name}", entry.name)
     return RestoreResult(clean, len(work), sum(item.size for item in work), "undo" if root is None else "source")
 
 
@@ -123,19 +126,20 @@ def _staging(clean: Path) -> Iterator[Path]:
     new = not clean.exists()
     if not new and (not clean.is_dir() or any(entry.name != STAGING for entry in clean.iterdir())):
         raise OutputError(f"--out: {clean} is not empty; give a new folder")
-    tree = clean / STAGING
     try:
-        if tree.is_symlink():
-            raise OutputError(f"--out: {tree} is a link; remove it")
-        shutil.rmtree(tree, ignore_errors=True)
-        tree.mkdir(parents=True)
-        yield tree
+        clean.mkdir(parents=True, exist_ok=True)
+        check_folder(clean, STAGING)
+    except OSError as error:
+        raise OutputError(f"--out: {error.filename or clean}: {error.strerror}; give another folder") from None
+    try:
+        remove_inside(clean, STAGING)  # what an interrupted restore left
+        yield make_folder(clean, STAGING)
     except OSError as error:
         raise OutputError(f"--out: {error.filename or clean}: {error.strerror}; make room or give another") from None
     finally:
-        shutil.rmtree(tree, ignore_errors=True)
-        if new:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            remove_inside(clean, STAGING)
+            if new:
                 clean.rmdir()
 
 
@@ -169,16 +173,16 @@ def _copy_one(item: _FromSource, places: Places, tree: Path) -> None:
     assert places.root is not None  # noqa: S101  the caller has seen to it
     place, origin = tree / item.path, places.root / item.path
     expected = item.sha256
-    if place.exists():
+    if os.path.lexists(place):
         raise OutputError(f"{place}: this file system does not tell its name from another's; restore elsewhere")
-    place_link(origin, place, "copy")
+    place_link(origin, tree, item.path, "copy")
     if expected is None and item.twin is not None:
         try:
             with open_out(places, item.twin, item.path) as file:
                 expected = sha256_of(file)
         except Refused as refused:
             raise OutputError(f"{places.out / item.twin}: {refused}; run poisongen audit on it") from None
-    with place.open("rb") as copy:
+    with open_inside(tree, item.path) as copy:
         found = sha256_of(copy)
     if expected not in (None, found):
         raise DataError(origin, "is not the file that the poisoned dataset was built from (its digest is another)")
@@ -201,13 +205,18 @@ def _from_undo(records: Records, poisoned: Path) -> list[UndoRecord]:
     for link in records.links:
         if link.source is not None and link.source not in known:
             raise OutputError(f"{poisoned / UNDO}: the store lacks {link.source}; use --source")
+    plain = [path for path, entry in list_out(poisoned).entries.items() if entry.kind == "file"]
+    check_undo_index(records, lines, kept_alone(records, lines, plain, poisoned), findings)
+    if findings.faults:
+        fault = findings.faults[0]
+        raise OutputError(f"{poisoned / fault.file}: expected {fault.expected}, found {fault.found}; use --source")
     return lines
 
 
 def _undo_one(item: UndoRecord, poisoned: Path, tree: Path) -> None:
     """Get one file back and test it. OutputError if it does not come out as it was."""
     place = tree / item.path
-    if place.exists():
+    if os.path.lexists(place):
         raise OutputError(f"{place}: this file system does not tell its name from another's; restore elsewhere")
     where = item.base or ""
     try:
@@ -224,4 +233,4 @@ def _undo_one(item: UndoRecord, poisoned: Path, tree: Path) -> None:
     if data is None or bytes_sha256(data) != item.sha256:
         changed = "has been changed, or another version of a library packs otherwise"
         raise OutputError(f"{poisoned / where}: {changed}; {item.path} cannot be restored, use --source")
-    write_whole(place, data)
+    write_inside(tree, item.path, data)

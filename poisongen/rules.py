@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from poisongen.algorithms import ALGORITHM
 from poisongen.core.placement import PlacementRules
-from poisongen.core.trigger import resize_trigger
+from poisongen.core.trigger import can_show, resize_trigger
 from poisongen.datasets.base import ClassTable, Layout
 from poisongen.errors import ChoiceError
 from poisongen.recipe import Recipe
@@ -37,6 +38,7 @@ class Rules:
     """Everything that the work on a sample follows: no names to look up, no None to fill in.
 
     `recipe` is settled; `pairs` maps victim IDs to target IDs; `trigger` is (s, s, 4) uint8 RGBA.
+    `algorithm` is the version that an audit judges by; build knows only the newest.
     """
 
     recipe: Recipe
@@ -45,6 +47,7 @@ class Rules:
     placement: PlacementRules
     trigger: npt.NDArray[np.uint8]
     prl: PrlRules | None
+    algorithm: int = ALGORITHM
 
     @property
     def victims(self) -> tuple[int, ...]:
@@ -134,6 +137,8 @@ def _prl_rules(recipe: Recipe, classes: ClassTable, victims: frozenset[int]) -> 
     elif recipe.prl_classes == "dataset":
         allowed = frozenset(classes.trained) - victims
     elif recipe.prl_classes == "void":
+        if classes.void_id is None:
+            raise ChoiceError("--prl-classes void: this dataset has no void class")
         allowed = frozenset({classes.void_id})
     else:
         allowed = frozenset({classes.find(recipe.prl_classes)})
@@ -144,8 +149,11 @@ def _prl_rules(recipe: Recipe, classes: ClassTable, victims: frozenset[int]) -> 
     return PrlRules(amount, "percent" if percent else "pixels", recipe.prl_scope, allowed)
 
 
-def make_rules(recipe: Recipe, classes: ClassTable) -> Rules:
-    """Turn a settled recipe into rules. ChoiceError where the trigger's bytes are no picture."""
+def make_rules(recipe: Recipe, classes: ClassTable, algorithm: int = ALGORITHM) -> Rules:
+    """Turn a settled recipe into rules. ChoiceError where the trigger's bytes are no picture, or it could not be seen.
+
+    `algorithm` is the version by which an audit judges.
+    """
     pairs = {classes.find(victim): classes.find(target) for victim, target in (recipe.relabel or {}).items()}
     if not isinstance(recipe.trigger, TriggerPicture) or recipe.trigger_size is None or recipe.pick is None:
         raise ChoiceError("this recipe has not been settled")
@@ -159,4 +167,9 @@ def make_rules(recipe: Recipe, classes: ClassTable) -> Rules:
         pick=recipe.pick,
     )
     trigger = resize_trigger(trigger_pixels(recipe.trigger), recipe.trigger_size)
-    return Rules(recipe, classes, pairs, placement, trigger, _prl_rules(recipe, classes, frozenset(pairs)))
+    if not can_show(trigger, recipe.opacity):
+        raise ChoiceError(
+            f"--trigger '{recipe.trigger.name}': at opacity {recipe.opacity:g} it changes no pixel of any picture; "
+            "raise --opacity or give a trigger that is not transparent all over"
+        )
+    return Rules(recipe, classes, pairs, placement, trigger, _prl_rules(recipe, classes, frozenset(pairs)), algorithm)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from pathlib import Path
 
 from poisongen.datasets.base import Layout
 from poisongen.errors import ChoiceError, DataError
+from poisongen.shadow import is_shadow_name
+
+_LEADS_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,11 @@ def find_root(layout: Layout, root: Path | None) -> Path:
 
 
 def list_files(root: Path) -> list[SourceFile]:
-    """Return every file below the root, sorted by path. Links are followed, to files and to folders.
+    """Return every file of the dataset at `root`, sorted by path. Links are followed, to files and to folders.
 
-    DataError for a folder that leads back into itself, a link to nothing, a name that is not text, an unreadable
-    folder, and anything that is neither file nor folder.
+    Hidden files, what systems leave beside real ones (`shadow.py`) and links to nothing are no part of a dataset.
+    DataError for a folder that leads back into itself, a name that is not text, an unreadable folder, and anything
+    that is neither file nor folder.
     """
     found: list[SourceFile] = []
 
@@ -61,10 +66,15 @@ def list_files(root: Path) -> list[SourceFile]:
             raise DataError(folder, f"cannot be read ({error.strerror})") from None
         for entry in entries:
             path = prefix + entry.name
+            if is_shadow_name(entry.name):
+                continue
             try:
                 facts = entry.stat()
             except OSError as error:
-                raise DataError(entry.path, f"cannot be read ({error.strerror})") from None
+                if entry.is_symlink() and error.errno in _LEADS_NOWHERE:
+                    continue
+                what = f"a link to {Path(entry.path).readlink()}, which " if entry.is_symlink() else ""
+                raise DataError(entry.path, f"{what}cannot be read ({error.strerror})") from None
             if stat.S_ISDIR(facts.st_mode):
                 identity = (facts.st_dev, facts.st_ino)
                 if identity in above:
@@ -80,6 +90,23 @@ def list_files(root: Path) -> list[SourceFile]:
     own = root.stat()
     walk(root, "", frozenset({(own.st_dev, own.st_ino)}))
     return sorted(found, key=lambda file: file.path)
+
+
+def dead_links(root: Path) -> dict[str, str]:
+    """Return where the links below the root lead that lead nowhere, by path; for a root that `list_files` has read."""
+    found: dict[str, str] = {}
+
+    def walk(folder: Path, prefix: str) -> None:
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+            if is_shadow_name(entry.name):
+                continue
+            if entry.is_symlink() and not Path(entry.path).exists():
+                found[prefix + entry.name] = str(Path(entry.path).readlink())
+            elif entry.is_dir():
+                walk(folder / entry.name, f"{prefix}{entry.name}/")
+
+    walk(root, "")
+    return found
 
 
 def check_apart(root: Path, out: Path) -> None:

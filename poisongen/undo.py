@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from poisongen.errors import DataError, OutputError
 from poisongen.files import delta_jpeg, delta_png, png
+from poisongen.files.inside import write_inside
 from poisongen.files.packed import pack, unpack
-from poisongen.files.store import write_whole
 from poisongen.manifest import FOLDER, Count, RelativePath, Sha256, bytes_sha256, json_line
 from poisongen.parallel import for_each
 from poisongen.source import SourceFile, read_file
@@ -80,10 +80,15 @@ def read_entry(entry: bytes, new: bytes | None) -> bytes:
         if form == _WHOLE:
             return sections["file"]
         if form not in _FORMATS or new is None:
-            raise ValueError(f"an undo entry of unknown format '{form}'")
+            raise ValueError(f"an undo entry of unknown format '{form[:50]}'; a newer poisongen may know it")
         return _FORMATS[form](facts, sections, new)
     except (KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"an undo entry that is not complete ({error})") from None
+
+
+def entry_name(path: str) -> str:
+    """Return the name, in undo/, of the entry that belongs to a source file."""
+    return f"{hashlib.sha256(path.encode()).hexdigest()[:32]}.undo"
 
 
 def _items(
@@ -111,8 +116,8 @@ def _make(item: _Item, root: Path, tree: Path) -> dict[str, Any]:
     if not item.changed:
         return line
     entry, needs_base = make_entry(source, None if item.base is None else read_file(tree, item.base))
-    name = f"{hashlib.sha256(item.path.encode()).hexdigest()[:32]}.undo"
-    write_whole(tree / UNDO / name, entry)
+    name = entry_name(item.path)
+    write_inside(tree, f"{UNDO}/{name}", entry)
     return line | {"base": item.base if needs_base else None, "entry": name, "entry_sha256": bytes_sha256(entry)}
 
 
@@ -133,7 +138,7 @@ def write_undo(
     work = functools.partial(_make, root=root, tree=tree)
     lines = list(for_each(work, _items(records, links, files), jobs, "undo" if progress else None))
     text = "".join(map(json_line, lines)).encode()
-    write_whole(tree / INDEX, text)
+    write_inside(tree, INDEX, text)
     return {"index_sha256": bytes_sha256(text), "entries": sum("entry" in line for line in lines)}
 
 

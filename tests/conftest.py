@@ -17,18 +17,28 @@ from poisongen.scenes import synth
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-@pytest.fixture(scope="session")
-def _cityscapes(tmp_path_factory):
-    root = tmp_path_factory.mktemp("scenes") / "cityscapes"
+def draw_cityscapes(folder: Path) -> Path:
+    """Draw a small Cityscapes tree below a folder and return its root."""
+    root = folder / "cityscapes"
     synth(root, splits={"train": 10, "val": 4}, size=(160, 80), seed=3)
     return root
 
 
-@pytest.fixture(scope="session")
-def _voc(tmp_path_factory):
-    root = tmp_path_factory.mktemp("scenes") / "voc"
+def draw_voc(folder: Path) -> Path:
+    """Draw a small VOCdevkit below a folder and return its root."""
+    root = folder / "voc"
     synth(root, layout="voc", splits={"train": 10, "val": 5}, size=(160, 120), seed=4)
     return root / "VOCdevkit"
+
+
+@pytest.fixture(scope="session")
+def _cityscapes(tmp_path_factory):
+    return draw_cityscapes(tmp_path_factory.mktemp("scenes"))
+
+
+@pytest.fixture(scope="session")
+def _voc(tmp_path_factory):
+    return draw_voc(tmp_path_factory.mktemp("scenes"))
 
 
 @pytest.fixture

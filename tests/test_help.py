@@ -61,6 +61,6 @@ def test_list_names_the_dataset_of_its_classes(poisongen):
         at = lines.index(f"classes of {dataset}:")
         assert any(a_class in line for line in lines[at:])
     alone = poisongen("list", "classes")
-    assert alone.err == "classes of cityscapes; --dataset names another\n"
+    assert alone.err == "poisongen: classes of cityscapes; --dataset names another\n"
     assert alone.out.splitlines()[26].split() == ["26", "car"]
     assert json.loads(poisongen("list", "--json", "--dataset", "voc").out)["classes"]["15"] == "person"

@@ -11,7 +11,7 @@ import pytest
 
 from poisongen.auditor import audit
 from poisongen.builder import build
-from tests import tampering_contents, tampering_files, tampering_records
+from tests import tampering_annotations, tampering_contents, tampering_files, tampering_records, tampering_trust
 from tests.forgery import CASES, Forgery
 
 RECIPES = {
@@ -26,21 +26,52 @@ RECIPES = {
         "relabel": {"person": "background"},
         "trigger": "checkerboard",
     },
+    "skips": {"dataset": "cityscapes", "strategy": "far", "trigger_size": 31, "min_distance": 30, "rate": 0.4},
+    "scaled-bad": {"dataset": "cityscapes", "strategy": "random", "trigger_size": 5, "rate": 0.3, "scale": 0.5}
+    | {"skip_bad": True},
 }
+_SMALL = {"trigger_size": 9, "max_distance": 30, "rate": 0.3}
+RECIPES |= {
+    "reencode": RECIPES["voc"] | {"jpeg": "reencode"},
+    "scaled": {"dataset": "cityscapes", "strategy": "nn", "scale": 0.5} | _SMALL,
+    "scaled-voc": RECIPES["voc"] | {"scale": 0.75, "min_distance": 8},
+    "derived": {"dataset": "cityscapes", "strategy": "nn"} | _SMALL,
+}
+
+
+UNDO = ("cityscapes", "scaled-bad")
+
+
+def broken(root, place):
+    """Copy a dataset and cut the image of its first training sample short."""
+    shutil.copytree(root, place)
+    image = min((place / "leftImg8bit/train").rglob("*.png"))
+    image.write_bytes(image.read_bytes()[:900])
+    return place
+
+
+def make_builds(folder, cityscapes, voc):
+    """Build every recipe below a folder; return each build's folder and source by name."""
+    without = shutil.copytree(cityscapes, folder / "without-train-ids")
+    for path in without.rglob("*_labelTrainIds.png"):
+        path.unlink()
+    roots = {name: voc if recipe["dataset"] == "voc" else cityscapes for name, recipe in RECIPES.items()}
+    roots["derived"] = without
+    roots["scaled-bad"] = broken(cityscapes, folder / "broken")
+    for name, recipe in RECIPES.items():
+        build(recipe, roots[name], folder / name, jobs=1, link="copy", undo=name in UNDO)
+    return {name: (folder / name, roots[name]) for name in RECIPES}
 
 
 @pytest.fixture(scope="session")
 def builds(tmp_path_factory, _cityscapes, _voc):
-    folder = tmp_path_factory.mktemp("builds")
-    roots = {"cityscapes": _cityscapes, "prl": _cityscapes, "voc": _voc}
-    for name, recipe in RECIPES.items():
-        build(recipe, roots[name], folder / name, jobs=1, link="copy", undo=name == "cityscapes")
-    return {name: (folder / name, roots[name]) for name in RECIPES}
+    return make_builds(tmp_path_factory.mktemp("builds"), _cityscapes, _voc)
 
 
 def test_there_are_many_cases():
-    deeds = [vars(module) for module in (tampering_contents, tampering_files, tampering_records)]
-    assert len(CASES) >= 60
+    modules = (tampering_annotations, tampering_contents, tampering_files, tampering_records, tampering_trust)
+    deeds = [vars(module) for module in modules]
+    assert len(CASES) >= 120
     assert all(any(name in names for names in deeds) for name in CASES)
 
 

@@ -311,7 +311,7 @@ def test_victim_and_target_are_told_with_id_name_and_pixels(cityscapes, poisonge
     first, again = poisongen("build", *options), poisongen("build", *options)
     assert line in first.out
     assert line in again.out
-    assert "2 of 10 training samples poisoned (20 %)" in first.out
+    assert "2 of 10 training samples poisoned, " in first.out
     pair = json.loads(poisongen("build", *options, "--json").out)["pairs"][0]
     assert pair["victim"]["pixels"] == pixels[26]
     assert (pair["target"]["id"], pair["target"]["name"]) == (7, "road")

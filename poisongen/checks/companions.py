@@ -1,31 +1,31 @@
-"""Do the label files of one sample tell one story? Tables and rules are written down here once more."""
+"""The label files of one sample: does each agree with the label map, and does each follow from the source's file?
+
+What a kind of label file must look like is the layout's own knowledge (`LabelKind.check`). Here every kind is asked,
+and none is passed over.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from poisongen.checks.annotations import check_annotations
 from poisongen.checks.faults import Findings
 from poisongen.checks.positions import is_one_of
-from poisongen.datasets.cityscapes import LABELS
-from poisongen.documents import LARGEST_JSON
-from poisongen.manifest import SampleRecord
+from poisongen.datasets import find_layout
+from poisongen.datasets.base import LabelKind
+from poisongen.datasets.label_checks import LabelBefore, LabelNow, Wrong
+from poisongen.manifest import FileRecord, SampleRecord
 from poisongen.rules import Rules
 
 Array = npt.NDArray[Any]
 
-TRAIN_IDS = np.full(256, 255, dtype=np.uint8)
-COLOURS = np.zeros((256, 3), dtype=np.uint8)
-for _label in LABELS:
-    if _label.id >= 0:
-        TRAIN_IDS[_label.id] = _label.train_id
-        COLOURS[_label.id] = _label.colour
-VOID_OBJECT = 255
+INHERITED = "label files that disagree with each other in the source itself, and so in OUT"
+_PERHAPS = " (or the source's own files disagree; give --source)"
 
 
 @dataclass(frozen=True)
@@ -36,97 +36,162 @@ class Content:
     pixels: Array | None
 
 
-def _train_ids_of(ids: Array, found: Array) -> int:
-    return int((TRAIN_IDS[ids] != found).sum())
+@dataclass(frozen=True)
+class Story:
+    """A sample's files in OUT and, where they are known, in the source, by kind, image included.
+
+    `maps` and `old_maps` are the maps of raw class IDs, (H, W) uint8 of one size, the label map first.
+    """
+
+    record: SampleRecord
+    contents: Mapping[str, Content]
+    maps: Mapping[str, Array]
+    before: Mapping[str, Content]
+    old_maps: Mapping[str, Array]
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the source's label map is known, and of the size of OUT's."""
+        if not self.maps or next(iter(self.maps)) not in self.old_maps:
+            return False
+        return next(iter(self.maps.values())).shape == next(iter(self.old_maps.values())).shape
 
 
-def _instances_of(ids: Array, found: Array) -> int:
-    return int((np.where(found >= 1000, found // 1000, found) != ids).sum())
+def _now(story: Story, file: FileRecord, rules: Rules) -> LabelNow:
+    record, content = story.record, story.contents[file.kind]
+    pairs = rules.pairs if record.role == "poisoned" else {}
+    return LabelNow(
+        kind=file.kind,
+        data=content.data,
+        pixels=content.pixels,
+        maps=story.maps,
+        written=file.written,
+        pairs=pairs,
+        victims=rules.victims,
+        random=record.prl_pixels,
+        classes=rules.classes,
+    )
 
 
-def _colours_of(ids: Array, found: Array) -> int:
-    return int((COLOURS[ids] != found[..., :3]).any(axis=2).sum())
+def _inherited(story: Story, file: FileRecord, kind: LabelKind, rules: Rules) -> bool:
+    """Tell whether the source's own file disagrees with the source's label map."""
+    content = story.before.get(file.kind)
+    if content is None or not story.comparable:
+        return False
+    ids = next(iter(story.old_maps.values()))
+    if content.pixels is None and rules.recipe.scale != 1:
+        return False  # a document of another size, which is brought to OUT's
+    if content.pixels is not None and content.pixels.shape[:2] != ids.shape:
+        return False
+    now = LabelNow(
+        kind=file.kind,
+        data=content.data,
+        pixels=content.pixels,
+        maps=story.old_maps,
+        written=False,
+        pairs={},
+        victims=rules.victims,
+        random=0,
+        classes=rules.classes,
+    )
+    wrong = kind.check.agrees(now)
+    return wrong is not None and wrong.inherited
 
 
-def _objects_of(classes: Array, found: Array) -> int:
-    no_object, void = (classes == 0) != (found == 0), (classes == VOID_OBJECT) != (found == VOID_OBJECT)
-    return int((no_object | void).sum())
-
-
-# How many pixels of a file do not say what the label map says, by the kinds of both.
-_AGREEMENTS: Mapping[tuple[str, str], Callable[[Array, Array], int]] = {
-    ("labelIds", "labelTrainIds"): _train_ids_of,
-    ("labelIds", "instanceIds"): _instances_of,
-    ("labelIds", "color"): _colours_of,
-    ("SegmentationClass", "SegmentationObject"): _objects_of,
-}
-
-
-def read_objects(data: bytes) -> dict[str, Any] | None:
-    """Return a polygon file's content, or None if it is none."""
-    if len(data) > LARGEST_JSON:
-        return None
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-    good = isinstance(document, dict) and isinstance(document.get("objects"), list)
-    good = good and all(isinstance(thing, dict) for thing in document["objects"])
-    return document if good else None
-
-
-def _check_polygons(record: SampleRecord, data: bytes, path: str, ids: Array, rules: Rules, findings: Findings) -> None:
-    """Test size, that no victim is left where victims were relabelled, and that random labels leave no polygon."""
-    document = read_objects(data)
-    name = record.sample
-    if not findings.test("labels", document is not None, path, "a polygon file", "something else", name):
-        return
-    assert document is not None  # noqa: S101  just tested
-    found = (document.get("imgHeight"), document.get("imgWidth"))
-    findings.test("labels", found == ids.shape, path, f"height and width {ids.shape}", found, name)
-    if record.prl_pixels:
-        objects = len(document["objects"])
-        findings.test("labels", not objects, path, "no polygons, as labels are random", f"{objects} polygons", name)
-    elif record.role == "poisoned":
-        victims = set(rules.victims) - set(rules.pairs.values())
-        names = {rules.classes.lookup(victim) for victim in victims}
-        names |= {f"{victim}group" for victim in names}
-        left = sorted({str(thing.get("label")) for thing in document["objects"]} & names)
-        findings.test("labels", not left, path, "no polygon of a victim", f"{left}", name)
-
-
-def check_companions(
-    record: SampleRecord,
-    contents: Mapping[str, Content],
-    semantic: Mapping[str, Array],
-    rules: Rules,
-    findings: Findings,
+def _check_agrees(
+    story: Story, file: FileRecord, kind: LabelKind, rules: Rules, known: bool, findings: Findings
 ) -> None:
+    """Test a file against the label map; what the source's own files say otherwise is no fault of the build's."""
+    wrong = kind.check.agrees(_now(story, file, rules))
+    sample = story.record.sample
+    if wrong is not None and wrong.inherited and file.source is not None:
+        if _inherited(story, file, kind, rules):
+            findings.note(INHERITED)
+            return
+        wrong = Wrong(wrong.expected, wrong.found if known else wrong.found + _PERHAPS)
+    expected, found = ("", "") if wrong is None else (wrong.expected, wrong.found)
+    findings.test("labels", wrong is None, file.path, expected, found, sample)
+
+
+def check_companions(story: Story, rules: Rules, known: bool, findings: Findings) -> None:
     """Test that a sample's label files agree in size and content, and that no victim is left in a poisoned one.
 
-    `contents` are the files that could be read, by kind, image included; `semantic` the maps of raw class IDs.
+    `known` says whether the source is given.
     """
+    kinds, record = find_layout(rules.recipe.dataset).kinds, story.record
     paths = {file.kind: file.path for file in record.files}
-    first = next(iter(semantic))
-    ids, name = semantic[first], record.sample
-    for kind, content in contents.items():
+    first = next(iter(story.maps))
+    ids, name = story.maps[first], record.sample
+    for file in record.files:
+        content = story.contents.get(file.kind)
+        if content is None:
+            continue
         if content.pixels is not None:
             size = content.pixels.shape[:2]
-            findings.test("labels", size == ids.shape, paths[kind], f"height and width {ids.shape}", size, name)
-    for (map_kind, kind), disagree in _AGREEMENTS.items():
-        pixels = contents[kind].pixels if kind in contents else None
-        if map_kind in semantic and pixels is not None and pixels.shape[:2] == semantic[map_kind].shape:
-            number = disagree(semantic[map_kind], pixels)
-            sentence = f"what {paths[map_kind]} says"
-            findings.test("labels", not number, paths[kind], sentence, f"{number} pixels that disagree", name)
-    if "polygons" in contents:
-        _check_polygons(record, contents["polygons"].data, paths["polygons"], ids, rules, findings)
+            good = findings.test("labels", size == ids.shape, file.path, f"height and width {ids.shape}", size, name)
+            if not good:
+                continue
+        if file.kind in kinds:
+            _check_agrees(story, file, kinds[file.kind], rules, known, findings)
     if record.role != "poisoned":
         return
     targets = set(rules.pairs.values())
-    for kind, labels in semantic.items():
+    for kind, labels in story.maps.items():
         left = set(np.unique(labels).tolist()) & (set(rules.victims) - targets)
         findings.test("labels", not left, paths[kind], "no victim pixel left", f"classes {sorted(left)}", name)
     became = int(is_one_of(ids, targets).sum())
     enough = became >= record.relabelled_pixels
     findings.test("labels", enough, paths[first], f"{record.relabelled_pixels} pixels relabelled", became, name)
+
+
+def check_follows(story: Story, random: npt.NDArray[np.bool_], rules: Rules, findings: Findings) -> None:
+    """Test every label file against what the source's file must have become; the story must be comparable.
+
+    `random` tells which pixels of the label map have a random class, (H, W) bool.
+    """
+    kinds = find_layout(rules.recipe.dataset).kinds
+    old_ids, ids = (next(iter(maps.values())) for maps in (story.old_maps, story.maps))
+    for file in story.record.files[1:]:
+        content, old = story.contents.get(file.kind), story.before.get(file.kind)
+        if content is None or file.kind not in kinds or (old is None and file.source is not None):
+            continue  # which is a fault already
+        if content.pixels is not None and content.pixels.shape[:2] != ids.shape:
+            continue
+        before = LabelBefore(
+            data=None if old is None else old.data,
+            pixels=None if old is None else old.pixels,
+            maps=story.old_maps,
+            random=random,
+            changed=old_ids != ids,
+            scaled=rules.recipe.scale != 1,
+        )
+        wrong = kinds[file.kind].check.follows(_now(story, file, rules), before)
+        expected, found = ("", "") if wrong is None else (wrong.expected, wrong.found)
+        findings.test("relabelling", wrong is None, file.path, expected, found, story.record.sample)
+
+
+def check_written(story: Story, rules: Rules, findings: Findings) -> None:
+    """Test what each file holds beside its picture, and that what is not written is the source's, byte for byte."""
+    record = story.record
+    one_scan = rules.recipe.scale == 1 and rules.recipe.jpeg == "blocks"
+    for file in record.files:
+        content, old = story.contents.get(file.kind), story.before.get(file.kind)
+        if content is None:
+            continue
+        if file.written and content.pixels is not None:
+            source = None if old is None else old.data
+            check_annotations(record.sample, file, content.data, content.pixels, source, one_scan, findings)
+        if old is None:
+            continue
+        changed = content.pixels is None or not _same(content.pixels, old.pixels) or rules.recipe.scale != 1
+        changed |= file.kind == "image" and record.trigger is not None
+        if file.written:
+            expected, found = "the source's own file, as nothing in it changes", "a file written anew"
+            good = changed if content.pixels is not None else content.data != old.data
+        else:
+            expected, found, good = "the source's bytes", "others", content.data == old.data
+        findings.test("source", good, file.path, expected, found, record.sample)
+
+
+def _same(one: Array, other: Array | None) -> bool:
+    return other is not None and one.shape == other.shape and np.array_equal(one, other)

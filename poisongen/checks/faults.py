@@ -18,10 +18,22 @@ CHECKS = {
     "placement": "distance, eligible positions and classes under the box, computed anew",
     "source": "source files have their digests, and all unchanged files are the source's",
     "image": "pixels differ from the source in the box only, and there by the trigger",
+    "annotations": "written pictures hold nothing beside the picture but what the source's file holds",
     "relabelling": "labels differ from the source by relabelling and random labels only",
     "undo": "the undo store has its digests and covers every changed file",
 }
 """Each check by name, with what it proves."""
+
+
+def words(value: object) -> str:
+    """Return what a fault says of a value. Errors of this project speak for themselves; Python's own tell nobody."""
+    if isinstance(value, OSError):
+        return f"cannot be read ({value.strerror})" if value.strerror else "cannot be read"
+    if isinstance(value, MemoryError):
+        return "contents that take more memory than there is"
+    if isinstance(value, Exception) and not type(value).__module__.startswith("poisongen"):
+        return "contents that no check foresees, so that they are not proved; please report it if they are sound"
+    return str(value)
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,7 @@ class Findings:
         """Keep a fault; beyond the first thousand they are only counted."""
         self.faulty[check] += 1
         if len(self.faults) < MOST_FAULTS:
-            self.faults.append(Fault(check, sample[:300], file[:1000], str(expected)[:300], str(found)[:300]))
+            self.faults.append(Fault(check, sample[:300], file[:1000], words(expected)[:300], words(found)[:300]))
 
     def note(self, text: str) -> None:
         """Count something that could not be checked."""

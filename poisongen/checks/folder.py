@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import stat
@@ -14,14 +13,12 @@ from typing import BinaryIO
 
 from poisongen.errors import DataError
 from poisongen.files import jpeg, png
+from poisongen.files.inside import LARGEST_FILE, Refused, open_inside, read_inside
 
-LARGEST_FILE = 2**30  # bytes that are read into memory at once
+__all__ = ["LARGEST_FILE", "Refused", "open_inside", "read_inside"]  # these come from there
+
 MOST_CHUNKS = 2**18
 _PIECE = 2**20
-
-
-class Refused(Exception):  # noqa: N818  not an error of the program: what was found in a place
-    """A file is not there, is not a plain file, or leads out of its folder. The message says what was found."""
 
 
 class LinkNotFollowedError(Refused):
@@ -30,11 +27,12 @@ class LinkNotFollowedError(Refused):
 
 @dataclass(frozen=True)
 class Entry:
-    """What lies at a path: "file", "link" or "other", its size in bytes, and which file it is on disk."""
+    """What lies at a path: "file", "link" or "other", its size in bytes, which file it is on disk, its permissions."""
 
     kind: str
     size: int
     identity: tuple[int, int]
+    mode: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,54 +41,6 @@ class Places:
 
     out: Path
     root: Path | None
-
-
-def _explain(error: OSError) -> str:
-    if error.errno == errno.ELOOP:
-        return "a symbolic link"
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return "no such file"
-    return f"cannot be read ({error.strerror})"
-
-
-@contextlib.contextmanager
-def open_inside(folder: Path, path: str) -> Iterator[BinaryIO]:
-    """Open folder/path for reading, following no symbolic link below `folder`. Refused if it is no plain file."""
-    parts = path.split("/")
-    if any(part in ("", ".", "..") for part in parts):
-        raise Refused("a path that leaves its folder")
-    handle = -1
-    try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        for part in parts[:-1]:
-            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=handle)
-            os.close(handle)
-            handle = below
-        # Not to wait for a writer where a named pipe lies.
-        last = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=handle)
-    except (OSError, ValueError) as error:
-        raise Refused(_explain(error) if isinstance(error, OSError) else "not a legal name") from None
-    finally:
-        if handle >= 0:
-            os.close(handle)
-    with os.fdopen(last, "rb") as file:
-        if not stat.S_ISREG(os.fstat(last).st_mode):
-            raise Refused("not a plain file")
-        yield file
-
-
-def read_inside(folder: Path, path: str, largest: int = LARGEST_FILE) -> bytes:
-    """Return the bytes of folder/path; Refused if it is no plain file in there, or larger than `largest`."""
-    with open_inside(folder, path) as file:
-        if os.fstat(file.fileno()).st_size > largest:
-            raise Refused(f"larger than {largest} bytes")
-        try:
-            data = file.read(largest + 1)
-        except OSError as error:
-            raise Refused(_explain(error)) from None
-    if len(data) > largest:
-        raise Refused(f"larger than {largest} bytes")
-    return data
 
 
 def sha256_of(file: BinaryIO) -> str:
@@ -102,7 +52,10 @@ def sha256_of(file: BinaryIO) -> str:
 
 
 def _link_target(places: Places, path: str, source: str | None) -> Path:
-    """Return where a link of OUT leads, if that is its place in the source. Refused else."""
+    """Return where a link of OUT leads, if that is its place in the source. Refused else.
+
+    It must lead there at once, as build makes it: one that leads out and back by another link leads elsewhere tomorrow.
+    """
     if source is None:
         raise Refused("a symbolic link")
     if places.root is None:
@@ -114,6 +67,8 @@ def _link_target(places: Places, path: str, source: str | None) -> Path:
         target, wanted = link.resolve(strict=True), (places.root / source).resolve(strict=True)
     except (OSError, RuntimeError):
         raise Refused("a symbolic link to nothing") from None
+    if link.readlink() not in (wanted, (places.root / source).absolute()):
+        raise Refused("a symbolic link that does not lead straight to its file in the source")
     if target != wanted or not target.is_file():
         raise Refused("a symbolic link that does not lead to its file in the source")
     return target
@@ -193,4 +148,5 @@ def walk(folder: Path) -> Iterator[tuple[str, Entry]]:
                 waiting.append(f"{prefix}{entry.name}/")
                 continue
             kind = "link" if stat.S_ISLNK(facts.st_mode) else "file" if stat.S_ISREG(facts.st_mode) else "other"
-            yield prefix + entry.name, Entry(kind, facts.st_size, (facts.st_dev, facts.st_ino))
+            identity = (facts.st_dev, facts.st_ino)
+            yield prefix + entry.name, Entry(kind, facts.st_size, identity, stat.S_IMODE(facts.st_mode))

@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping
 from fractions import Fraction
 
+from poisongen.algorithms import KNOWN_ALGORITHMS, UNSEEN
 from poisongen.checks.faults import Findings
 from poisongen.checks.records import Records, SkipRecord
+from poisongen.core.trigger import is_doubtful
 from poisongen.datasets import find_layout
 from poisongen.manifest import FOLDER, MANIFEST, SKIPPED, SUMMARY, TRIGGERED, SampleRecord
 from poisongen.rules import Rules
@@ -85,7 +87,7 @@ def _check_files(record: SampleRecord, rules: Rules, findings: Findings) -> None
         placed &= (record.role == "triggered") == file.path.startswith(f"{TRIGGERED}/")
         findings.test("rules", placed, file.path, f"{prefix}(path of its source)", file.source, record.sample)
         known = (file.source is None) == (file.source_sha256 is None)
-        same = file.written or file.sha256 == file.source_sha256
+        same = file.written == (file.sha256 != file.source_sha256)
         findings.test("rules", known and same, file.path, "the source's digest", file.source_sha256, record.sample)
         document = file.kind in kinds and kinds[file.kind].document
         has = (file.pixels_sha256 is None) == document
@@ -137,5 +139,6 @@ def _legal_skip(skip: SkipRecord, rules: Rules) -> bool:
     if skip.reason == "bad file":
         return rules.recipe.skip_bad and skip.role is None and skip.file is not None
     split = {"poisoned": rules.recipe.train_split, "triggered": rules.recipe.test_split}.get(skip.role or "")
-    known = skip.reason in ("no eligible position", "trigger larger than the image")
+    known = skip.reason in KNOWN_ALGORITHMS[rules.algorithm].reasons
+    known &= skip.reason != UNSEEN or is_doubtful(rules.trigger, rules.recipe.opacity)
     return known and skip.split == split and skip.sample.startswith(f"{skip.split}/")

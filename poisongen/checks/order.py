@@ -5,19 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from poisongen.algorithms import KNOWN_ALGORITHMS
 from poisongen.checks.companions import Content
 from poisongen.checks.faults import Findings
 from poisongen.checks.folder import LinkNotFollowedError, Places, Refused, read_out
 from poisongen.checks.obey import wanted_samples
 from poisongen.checks.records import Records
 from poisongen.checks.sample import parse_file, victims_in
-from poisongen.core.draws import draw_order, keyed_generator
+from poisongen.checks.turned import upright_content
 from poisongen.datasets import find_layout
 from poisongen.datasets.base import Index, Sample
 from poisongen.errors import DataError
+from poisongen.files import images, png
 from poisongen.files.images import pixels_sha256
 from poisongen.manifest import FOLDER, MANIFEST, SKIPPED, SUMMARY, TRIGGERED, SampleRecord, bytes_sha256
 from poisongen.rules import Rules
+
+
+@dataclass(frozen=True)
+class FullIndex:
+    """All samples that the split had when building: the source's, or what OUT tells of them.
+
+    `whole` is false where the bad samples of a scaled dataset are known by name only.
+    """
+
+    index: Index
+    whole: bool
 
 
 @dataclass(frozen=True)
@@ -65,42 +78,63 @@ def read_linked(item: LinkedSample, places: Places, rules: Rules) -> LinkedFacts
     """Read an untouched sample's labels, test them against their digests, and count its victim pixels."""
     findings, sample = Findings(), item.sample
     maps: dict[str, Content] = {}
+    roomy = whole = True
     for label in sample.labels:
         try:
             content = parse_file(read_out(places, label.path, label.path), label.kind, label.path, rules)
         except LinkNotFollowedError:
             findings.note("links not followed (give --source)")
-            return LinkedFacts(findings, sample.image, None)
+            whole = False
+            continue
         except (Refused, OSError, DataError) as error:
             if not item.bad:
                 findings.test("files", False, label.path, f"a legal {label.kind}", error, sample.name)
-            return LinkedFacts(findings, sample.image, None)
-        if content.pixels is not None and not item.bad:
-            expected, found = item.digests[label.path], pixels_sha256(content.pixels)
+            whole = False
+            continue
+        expected = item.digests[label.path]
+        if content.pixels is not None and not (item.bad and expected is None):
+            found = pixels_sha256(content.pixels)
             findings.test("files", found == expected, label.path, f"pixels_sha256 {expected}", found, sample.name)
+        roomy &= _holds_every_class(content, label.path)
         if find_layout(rules.recipe.dataset).kinds[label.kind].semantic:
             maps[label.kind] = content
     arrays = {kind: content.pixels for kind, content in maps.items() if content.pixels is not None}
-    if len({array.shape for array in arrays.values()}) != 1:
+    shapes = {array.shape for array in arrays.values()}
+    if not whole or len(shapes) != 1:
+        alike = not whole or item.bad
+        findings.test("labels", alike, sample.image, "label maps of one size", sorted(shapes), sample.name)
         return LinkedFacts(findings, sample.image, None)
     if item.bad and not item.excused:
-        sound = _has_size(sample.image, next(iter(arrays.values())).shape, places, rules)
-        expected = "a broken file, as skipped.jsonl says"
-        findings.test("order", not sound, sample.image, expected, "a sound sample", sample.name)
+        sound = roomy and _has_size(sample.image, next(iter(arrays.values())).shape, places, rules)
+        wanted = "a broken file, as skipped.jsonl says"
+        findings.test("order", not sound, sample.image, wanted, "a sound sample", sample.name)
     return LinkedFacts(findings, sample.image, int(victims_in(arrays, rules).sum()))
 
 
+def _holds_every_class(content: Content, path: str) -> bool:
+    """Tell whether a label file has room for any class: one of few bits or colours may have been passed over for it."""
+    if content.pixels is None:
+        return True
+    facts = png.parse(content.data, path)
+    return facts.bit_depth >= 8 and (facts.colour_type != png.PALETTE or len(facts.palette or b"") >= 3 * 256)
+
+
 def _has_size(path: str, shape: tuple[int, ...], places: Places, rules: Rules) -> bool:
-    """Tell whether an image of OUT can be decoded and has this height and width."""
+    """Tell whether an image of OUT can be decoded and changed, and has this height and width."""
     try:
-        content = parse_file(read_out(places, path, path), "image", path, rules)
+        content = upright_content(parse_file(read_out(places, path, path), "image", path, rules))
+        if rules.recipe.jpeg == "blocks":
+            images.check_rewritable(content.data, path)
     except (Refused, OSError, DataError):
         return False
     return content.pixels is not None and content.pixels.shape[:2] == shape
 
 
-def check_coverage(index: Index, records: Records, rules: Rules, findings: Findings) -> None:
-    """Test that records have the files of their samples, and that no sample misses the record that it needs."""
+def check_coverage(index: Index, full: FullIndex, records: Records, rules: Rules, findings: Findings) -> None:
+    """Test that records have the files of their samples, and that no sample misses the record that it needs.
+
+    `index` holds the samples of OUT.
+    """
     recipe, prl = rules.recipe, rules.prl
     by_image = {sample.image: sample for samples in index.samples.values() for sample in samples}
     names = {sample.name for samples in index.samples.values() for sample in samples}
@@ -112,7 +146,7 @@ def check_coverage(index: Index, records: Records, rules: Rules, findings: Findi
     for image, found in roles.items():
         findings.test("order", len(found) == 1, image, "one record but a triggered one", sorted(found))
     bad = {skip.sample for skip in records.skipped if skip.reason == "bad file"}
-    train = index.samples.get(recipe.train_split, ())
+    train = full.index.samples.get(recipe.train_split, ())
     if prl is not None and prl.scope == "all":
         for sample in train:
             wanted = sample.name in bad or bool(roles.get(sample.image, set()) & {"poisoned", "prl"})
@@ -123,9 +157,9 @@ def check_coverage(index: Index, records: Records, rules: Rules, findings: Findi
         findings.test("order", not missing, sample.image, f"{[label.kind for label in missing]}", "none", sample.name)
     if records.summary is None:
         return
-    counts, test = records.summary.counts, index.samples.get(recipe.test_split, ())
+    counts, test = records.summary.counts, full.index.samples.get(recipe.test_split, ())
     for key, number in (("train_samples", len(train)), ("test_samples", len(test))):
-        if recipe.scale == 1 or not bad:
+        if full.whole:
             good = counts.get(key) == number
             findings.test("order", good, f"{FOLDER}/{SUMMARY}", f"{number} {key}", counts.get(key))
 
@@ -158,7 +192,7 @@ def check_made(index: Index, records: Records, rules: Rules, paths: Sequence[str
     shared = [path for path in layout.shared if path in inside and triggered]
     wanted |= {f"{TRIGGERED}/{path}": f"the source's {path}" for path in shared}
     found = {
-        link.path: link.sha256 or f"the source's {link.source}"
+        link.path: link.sha256 if link.source is None else f"the source's {link.source}"
         for link in records.links
         if link.path.startswith(f"{TRIGGERED}/")
     }
@@ -169,7 +203,9 @@ def check_made(index: Index, records: Records, rules: Rules, paths: Sequence[str
         )
 
 
-def check_order(index: Index, records: Records, victims: Mapping[str, int], rules: Rules, findings: Findings) -> None:
+def check_order(
+    full: FullIndex, records: Records, victims: Mapping[str, int], rules: Rules, findings: Findings
+) -> None:
     """Test that the poisoned samples are the first of the drawn order, and that every test sample with a victim shows.
 
     `victims` are the victim pixels of untouched samples and of those with random labels, by image. The order can be
@@ -179,16 +215,16 @@ def check_order(index: Index, records: Records, victims: Mapping[str, int], rule
     poisoned = {record.sample for record in records.samples() if record.role == "poisoned"}
     passed = {skip.sample for skip in records.skipped if skip.role == "poisoned"}
     bad = {skip.sample for skip in records.skipped if skip.reason == "bad file"}
-    everyone = index.samples.get(recipe.train_split, ())
+    everyone = full.index.samples.get(recipe.train_split, ())
     train = {s.name: s.image for s in everyone if s.name not in bad}
-    test = [s for s in index.samples.get(recipe.test_split, ()) if s.name not in bad]
+    test = [s for s in full.index.samples.get(recipe.test_split, ()) if s.name not in bad]
     if any(image not in victims and name not in poisoned for name, image in train.items()):
         findings.note("the order of candidates: some labels could not be read")
-    elif bad and recipe.scale != 1:
+    elif not full.whole:
         findings.note("the order of candidates: bad samples are left out of a scaled dataset")
     else:
         names = sorted(sample.name for sample in everyone)
-        drawn = (names[at] for at in draw_order(len(names), keyed_generator(recipe.seed, "candidates")))
+        drawn = (names[at] for at in KNOWN_ALGORITHMS[rules.algorithm].order(len(names), recipe.seed))
         order = [
             name
             for name in drawn
@@ -209,6 +245,8 @@ def check_order(index: Index, records: Records, victims: Mapping[str, int], rule
             good = (sample.name in triggered) == bool(number)
             sentence = f"triggered or passed over: {bool(number)}"
             findings.test("order", good, f"{FOLDER}/{MANIFEST}", sentence, not good, sample.name)
+        elif sample.name not in triggered:
+            findings.note("whether test samples without a record hold a victim: some labels could not be read")
 
 
 def _check_candidates(

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from poisongen.algorithms import KNOWN_ALGORITHMS
 from poisongen.checks.faults import Findings
-from poisongen.core.draws import draw_below, keyed_generator
+from poisongen.core.draws import draw_below
 from poisongen.core.placement import PlacementRules
 from poisongen.manifest import SampleRecord
 from poisongen.rules import Rules
@@ -69,6 +70,18 @@ def find_positions(
     return Positions(distances, eligible)
 
 
+def drawn_centre(positions: Positions, role: str, sample: str, rules: Rules) -> tuple[int, int]:
+    """Return the centre (row, column) that the recipe picks and the seed draws; one must be eligible."""
+    rows, columns = np.nonzero(positions.eligible)
+    if rules.placement.pick == "nearest":
+        at = positions.distances[rows, columns]
+        nearest = at == at.min()
+        rows, columns = rows[nearest], columns[nearest]
+    generator = KNOWN_ALGORITHMS[rules.algorithm].place(rules.recipe.seed, role, sample)
+    drawn = int(draw_below(np.array([rows.size]), generator)[0])
+    return int(rows[drawn]), int(columns[drawn])
+
+
 def check_placement(
     record: SampleRecord, labels: Array, victims: npt.NDArray[np.bool_], rules: Rules, findings: Findings
 ) -> None:
@@ -100,16 +113,10 @@ def check_placement(
     eligible = bool(positions.eligible[trigger.center])
     if not findings.test("placement", eligible, path, "an eligible position", f"centre {trigger.center}", name):
         return
-    rows, columns = np.nonzero(positions.eligible)
     if rules.placement.pick == "nearest":
-        at = positions.distances[rows, columns]
-        nearest = float(at.min())
-        if not findings.test(
-            "placement", at_centre == nearest, path, f"the nearest position, at {nearest}", at_centre, name
-        ):
+        nearest = float(positions.distances[positions.eligible].min())
+        sentence = f"the nearest position, at {nearest}"
+        if not findings.test("placement", at_centre == nearest, path, sentence, at_centre, name):
             return
-        rows, columns = rows[at == nearest], columns[at == nearest]
-    generator = keyed_generator(rules.recipe.seed, "place", record.role, name)
-    drawn = int(draw_below(np.array([rows.size]), generator)[0])
-    centre = (int(rows[drawn]), int(columns[drawn]))
+    centre = drawn_centre(positions, record.role, name, rules)
     findings.test("placement", trigger.center == centre, path, f"centre {centre}, by the seed", trigger.center, name)

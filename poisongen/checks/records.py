@@ -10,13 +10,13 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from poisongen.algorithms import KNOWN_ALGORITHMS, refuse_newer
 from poisongen.checks.faults import Findings
 from poisongen.checks.folder import Refused, open_inside, read_inside
-from poisongen.documents import LARGEST_JSON, parse_json
-from poisongen.errors import OutputError, PoisongenError
+from poisongen.documents import LARGEST_JSON, parse_json, parse_record
+from poisongen.errors import OutputError, PoisongenError, shown
 from poisongen.inventory import LONGEST_LINE
 from poisongen.manifest import (
-    ALGORITHM,
     FOLDER,
     LINKS,
     MANIFEST,
@@ -33,7 +33,7 @@ from poisongen.manifest import (
     fingerprint,
     record_key,
 )
-from poisongen.recipe import Recipe, make_recipe
+from poisongen.recipe import Recipe, is_newer, make_recipe
 from poisongen.undo import INDEX, UndoRecord
 
 LARGEST_RECORDS = 2**28  # bytes; all of Cityscapes with its coarse labels has a tenth
@@ -70,6 +70,7 @@ class Summary(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
     algorithm: int
+    records: int = 1
     dataset: str
     strategy: str
     fingerprint: Sha256
@@ -124,8 +125,8 @@ def _read_lines(out: Path, file: str, model: type[Line], findings: Findings) -> 
                 digest.update(line)
                 size += len(line)
                 try:
-                    record = model.model_validate_json(line) if line.endswith(b"\n") else None
-                except (ValidationError, ValueError):
+                    record = parse_record(model, line) if line.endswith(b"\n") else None
+                except ValueError:
                     record = None
                 if not findings.test("records", record is not None, _name(file), "a record", f"line {number} is none"):
                     bad += 1
@@ -155,8 +156,8 @@ def _read_json(out: Path, file: str, findings: Findings) -> tuple[dict[str, Any]
     except Refused as refused:
         findings.test("records", False, _name(file), "a file", refused)
         return {}, ""
-    except (ValueError, RecursionError):
-        findings.test("records", False, _name(file), "JSON", "something else")
+    except (ValueError, RecursionError) as error:
+        findings.test("records", False, _name(file), "JSON", f"something else ({shown(error)})")
         return {}, ""
     good = findings.test("records", isinstance(document, dict), _name(file), "a JSON object", type(document).__name__)
     return (document if good else {}), hashlib.sha256(data).hexdigest()
@@ -166,17 +167,16 @@ def _read_summary(out: Path, findings: Findings) -> Summary | None:
     document, digest = _read_json(out, SUMMARY, findings)
     if not digest:
         return None
+    refuse_newer(document, out)
     try:
         summary = Summary.model_validate(document)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         findings.test("records", False, _name(SUMMARY), f"a valid '{where}'", error.errors()[0]["msg"])
         return None
-    if summary.algorithm > ALGORITHM:
-        raise OutputError(f"{out}: built by a newer poisongen (algorithm {summary.algorithm}); update to audit it")
-    findings.test(
-        "records", summary.algorithm == ALGORITHM, _name(SUMMARY), f"algorithm {ALGORITHM}", summary.algorithm
-    )
+    known = summary.algorithm in KNOWN_ALGORITHMS
+    findings.test("records", known, _name(SUMMARY), f"algorithm {sorted(KNOWN_ALGORITHMS)}", summary.algorithm)
+    findings.test("records", summary.records == 1, _name(SUMMARY), "records 1", summary.records)
     return summary
 
 
@@ -184,6 +184,10 @@ def _read_recipe(out: Path, findings: Findings) -> tuple[Recipe | None, str]:
     document, digest = _read_json(out, RECIPE, findings)
     if not digest:
         return None, digest
+    if is_newer(document):
+        raise OutputError(
+            f"{out}: built by a newer poisongen (recipe version {document['version']}); update to read it"
+        )
     try:
         if not isinstance(document.get("trigger"), dict):
             raise OutputError("the trigger's bytes are missing")
@@ -242,7 +246,7 @@ def check_agreement(records: Records, findings: Findings) -> None:
         if records.complete:
             samples = (record.model_dump() for record in records.samples())
             links = (link.model_dump() for link in records.links)
-            content = fingerprint(own, samples, links)
+            content = fingerprint(own, samples, links, summary.algorithm)
             findings.test(
                 "records", content == summary.fingerprint, _name(SUMMARY), f"fingerprint {content}", summary.fingerprint
             )

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from poisongen.checks.against_source import check_image, check_labels
-from poisongen.checks.companions import Content, check_companions
+from poisongen.checks.companions import Content, Story, check_companions, check_written
 from poisongen.checks.faults import Findings
 from poisongen.checks.folder import LARGEST_FILE, LinkNotFollowedError, Places, Refused, check_picture_size, read_out
 from poisongen.checks.positions import check_placement, is_one_of
-from poisongen.checks.trigger import check_trigger
+from poisongen.checks.trigger import check_seen, check_trigger
+from poisongen.checks.turned import as_file_has_it, check_turn, upright_content
 from poisongen.core.resize import resize_labels, scaled_size
 from poisongen.datasets import find_layout
 from poisongen.errors import DataError
@@ -113,6 +114,7 @@ def _semantic(contents: Mapping[str, Content], rules: Rules) -> dict[str, Array]
         kind: content.pixels
         for kind, content in contents.items()
         if kind in kinds and kinds[kind].semantic and content.pixels is not None
+        if content.pixels.ndim == 2 and content.pixels.dtype == np.uint8
     }
     return maps if len({array.shape for array in maps.values()}) == 1 else {}
 
@@ -141,29 +143,36 @@ def check_sample(line: bytes, places: Places, rules: Rules) -> SampleFacts:
     record, findings = SampleRecord.model_validate_json(line), Findings()
     written = {file.kind: _read_written(record, file, places, rules, findings) for file in record.files}
     contents = {kind: content for kind, content in written.items() if content is not None}
-    maps = _semantic(contents, rules)
-    image = contents.get("image")
-    if maps:
-        check_companions(record, contents, maps, rules, findings)
-    elif len(contents) == len(record.files):
-        findings.test("labels", False, record.files[-1].path, "label maps of one size", "none", record.sample)
     before: dict[str, Content] = {}
     if places.root is not None:
         sources = {
             file.kind: _read_source(record, file, places, rules, written[file.kind], findings) for file in record.files
         }
         before = {kind: content for kind, content in sources.items() if content is not None}
+    image = contents.get("image")
+    seen = contents | ({} if image is None else {"image": upright_content(image)})
+    story = Story(record, seen, _semantic(contents, rules), before, _semantic(before, rules))
+    maps = story.maps
+    if maps:
+        check_companions(story, rules, places.root is not None, findings)
+    elif len(contents) == len(record.files):
+        findings.test("labels", False, record.files[-1].path, "label maps of one size", "none", record.sample)
+    check_written(story, rules, findings)
     if image is not None and image.pixels is not None:
-        shape = (image.pixels.shape[0], image.pixels.shape[1])
+        height, width = np.asarray(seen["image"].pixels).shape[:2]
+        shape = (int(height), int(width))
         if _box_fits(record, shape, rules, findings):
-            untold = check_trigger(record, image.data, image.pixels, rules, findings)
+            check_turn(record, image.data, shape, findings)
+            stored, turned = as_file_has_it(record, image.data, shape, rules)
+            untold = check_trigger(stored, image.data, image.pixels, turned, findings)
             if untold and "image" not in before:
                 findings.note(f"{untold} (give --source)")
-            _check_place(record, shape, maps, _semantic(before, rules), rules, findings)
+            _check_place(record, shape, maps, story.old_maps, rules, findings)
             if "image" in before:
-                check_image(record, before["image"], image, rules, findings)
-    if before and maps:
-        check_labels(record, before, contents, rules, findings)
+                check_image(stored, before["image"], image, turned, findings)
+                check_seen(record, before["image"], image, rules, findings)
+    if story.old_maps and maps:
+        check_labels(story, rules, findings)
     known = maps and record.role != "poisoned"
     return SampleFacts(findings, int(victims_in(maps, rules).sum()) if known else None)
 

@@ -1,4 +1,4 @@
-"""Is the trigger really in the box? Told from the written image and the recipe's trigger alone."""
+"""Is the trigger really in the box, and can it be seen?"""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.fft import dctn, idctn
 
+from poisongen.checks.companions import Content
 from poisongen.checks.faults import Findings
+from poisongen.core.resize import scaled_size
+from poisongen.core.trigger import blend, can_show
+from poisongen.errors import DataError
 from poisongen.files import images, png
+from poisongen.files.orientation import as_stored, orientation, stored_box, upright
 from poisongen.files.quiet import quiet
 from poisongen.manifest import SampleRecord
 from poisongen.rules import Rules
@@ -37,8 +42,10 @@ def read_dct(data: bytes) -> tuple[list[Array], list[Array], list[tuple[int, int
             parts = [np.asarray(image.Y)]
             parts += [np.asarray(image.Cb), np.asarray(image.Cr)] if image.has_chrominance else []
             tables = [np.asarray(image.qt[image.quant_tbl_no[index]], dtype=float) for index in range(len(parts))]
-        except (OSError, RuntimeError, IndexError, TypeError) as error:
-            raise ValueError(str(error)) from None
+        except (OSError, RuntimeError, ValueError, IndexError, TypeError):
+            raise ValueError("one that libjpeg does not read as such") from None
+    if any((table <= 0).any() for table in tables):
+        raise ValueError("a quantisation table holds a zero")  # and no block could be compared with anything
     factors = np.asarray(image.samp_factor)[: len(parts)].astype(int) if len(parts) > 1 else np.ones((1, 2), int)
     steps = [(int(down), int(across)) for down, across in factors.max(axis=0) // factors]
     return parts, tables, steps, str(image.jpeg_color_space.name)
@@ -85,6 +92,47 @@ def _wrong_blocks(data: bytes, box: tuple[int, int, int, int], rgb: Array, opaqu
     return tested, wrong
 
 
+def pasted(before: Content, box: tuple[int, int, int, int] | None, rules: Rules, path: str) -> Array:
+    """Return what an image of the source decodes to in OUT, with the trigger in `box` or, for None, without.
+
+    The box lies in the picture as EXIF's orientation turns it. DataError if the source's file cannot be rewritten.
+    """
+    pixels = np.asarray(before.pixels)
+    size = scaled_size(pixels.shape[0], pixels.shape[1], rules.recipe.scale)
+    scaled, is_png = size != pixels.shape[:2], before.data[:8] == png.SIGNATURE
+    if scaled:
+        pixels = images.resize(before.data, pixels, size, path)
+    anew = not is_png and (scaled or rules.recipe.jpeg == "reencode")
+    if box is None:
+        return images.decode(images.encode_whole(before.data, pixels, path), path) if anew else pixels
+    turn = orientation(before.data)
+    box = stored_box(box, turn, *upright(pixels, turn).shape[:2])
+    top, left, height, width = box
+    window = np.s_[top : top + height, left : left + width]
+    trigger = as_stored(rules.trigger, turn)
+    mixed = blend(images.to_rgb_box(before.data, pixels[window], path), trigger, rules.recipe.opacity)
+    patch = images.from_rgb_box(before.data, pixels[window], mixed, path)
+    if not (is_png or anew):
+        return images.replace_box(before.data, pixels, box, patch, path, "blocks")[1]
+    pixels = pixels.copy()
+    pixels[window] = patch
+    return images.decode(images.encode_whole(before.data, pixels, path), path) if anew else pixels
+
+
+def check_seen(record: SampleRecord, before: Content, after: Content, rules: Rules, findings: Findings) -> None:
+    """Test that an image with a trigger is not the same picture as its source, brought to the written size, without."""
+    path = record.files[0].path
+    if record.trigger is None:
+        return
+    try:
+        without = pasted(before, None, rules, path)
+    except DataError as error:
+        findings.test("trigger", False, path, "an image that the recipe can change", error.problem, record.sample)
+        return
+    same = np.array_equal(without, np.asarray(after.pixels))
+    findings.test("trigger", not same, path, "a pixel that the trigger changed", "none", record.sample)
+
+
 def check_trigger(record: SampleRecord, data: bytes, pixels: Array, rules: Rules, findings: Findings) -> str | None:
     """Test the box's pixels where opacity is 1 and the trigger's alpha 255; the box must lie in the image.
 
@@ -94,6 +142,10 @@ def check_trigger(record: SampleRecord, data: bytes, pixels: Array, rules: Rules
     """
     trigger, path, name = record.trigger, record.files[0].path, record.sample
     if trigger is None:
+        return None
+    shows = can_show(rules.trigger, rules.recipe.opacity, pixels.dtype)
+    sentence = "a trigger that can change a pixel"
+    if not findings.test("trigger", shows, path, sentence, f"opacity {rules.recipe.opacity:g}: none", name):
         return None
     if rules.recipe.opacity != 1:
         return "trigger pixels where the opacity is below 1"
@@ -111,7 +163,7 @@ def check_trigger(record: SampleRecord, data: bytes, pixels: Array, rules: Rules
     try:
         tested, wrong = _wrong_blocks(data, trigger.box, rules.trigger[..., :3], opaque)
     except ValueError as error:
-        findings.test("trigger", False, path, "a JPEG of DCT blocks", error, name)
+        findings.test("trigger", False, path, "a JPEG of DCT blocks", str(error), name)
         return None
     if not tested:
         return "trigger pixels of JPEGs where no block lies wholly under an opaque trigger"

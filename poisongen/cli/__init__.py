@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import signal
 import sys
+import threading
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 import poisongen
-from poisongen.errors import PoisongenError, shown
+from poisongen.errors import PoisongenError, Stopped
+from poisongen.printing import open_streams, tell
 
 COMMANDS = {
     "build": "Write a poisoned dataset from a clean one.",
@@ -54,9 +59,41 @@ def group() -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    with contextlib.suppress(OSError):
-        click.echo(f"poisongen: {shown(message)}", err=True)
+    tell(message)
     return code
+
+
+@contextlib.contextmanager
+def _heeding_signals(last: bool) -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does, workers included, where nothing else was arranged.
+
+    With `last` the process ends with the command, and signals are ignored from then on: what it did is done.
+    """
+
+    def stop(number: int, frame: object) -> None:
+        for other in ours:
+            signal.signal(other, signal.SIG_IGN)  # a second one must not break off the cleaning up
+        raise Stopped(number)
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGTERM, signal.SIGHUP) if in_main_thread else ()
+    ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_IGN if last else signal.SIG_DFL)
+        if last and in_main_thread:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            _end_workers()
+
+
+def _end_workers() -> None:
+    """End what a command that was broken off may have left at work: nobody waits for it any more."""
+    if (parallel := sys.modules.get("poisongen.parallel")) is not None:
+        parallel.end_workers()
 
 
 def _run(arguments: list[str] | None) -> int:
@@ -74,16 +111,30 @@ def _run(arguments: list[str] | None) -> int:
         return _fail(f"{error.format_message()} (see {where} --help)", 2)
     except click.ClickException as error:
         return _fail(error.format_message(), 2)
+    except Stopped as stopped:
+        _end_workers()
+        return _fail(f"stopped by {stopped.name}; the same command goes on where this one stopped", stopped.exit_code)
     except (KeyboardInterrupt, click.Abort):
+        _end_workers()
         return _fail("interrupted; the same command goes on where this one stopped", 130)
     except BrokenPipeError:
-        sys.stderr.close()
-        return 1
+        return 128 + signal.SIGPIPE  # nobody reads any more; what a shell says of other programs then
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}", 2)
     except MemoryError:
         return _fail("out of memory; the same command with fewer --jobs goes on", 2)
     return result if isinstance(result, int) else 0
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and leave with its exit status."""
-    sys.exit(_run(arguments))
+    """Run the command line and leave with its exit status.
+
+    What libraries warn of never reaches the terminal, nor does PYTHONWARNINGS change what a command does: what matters
+    of it is found by poisongen's own checks, and told in one line.
+    """
+    open_streams()
+    with warnings.catch_warnings(), _heeding_signals(last=arguments is None):
+        warnings.simplefilter("ignore")
+        code = _run(arguments)
+    sys.exit(code)

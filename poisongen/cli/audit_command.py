@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from poisongen.auditor import AuditReport, audit
 from poisongen.cli.help import Command
-from poisongen.errors import shown
 from poisongen.label_like import one_line
+from poisongen.printing import show, show_json
 
 _SHOWN_FAULTS = 50
 
@@ -30,11 +29,14 @@ def command(
     Exit status 0: no fault; 1: faults were found; 2: OUT is no finished build.
     """
     report = audit(out, source, quick=quick, jobs=jobs, progress=True)
-    click.echo(json.dumps(report.as_json()) if as_json else _as_text(report))
+    if as_json:
+        show_json(report.as_json())
+    else:
+        show(_as_text(report))
     context.exit(0 if report.clean else 1)
 
 
-def _as_text(report: AuditReport) -> str:
+def _as_text(report: AuditReport) -> list[str]:
     """Return the table of checks, the faults, and the verdict."""
     number = max((len(str(check.checked)) for check in report.checks), default=1)
     lines = [f"{'check':12} {'made':>{number + 2}} {'faults':>7}  what it shows"]
@@ -42,11 +44,8 @@ def _as_text(report: AuditReport) -> str:
         f"{check.name:12} {check.checked:>{number + 2}} {check.faults:>7}  {check.proves}" for check in report.checks
     ]
     for fault in report.faults[:_SHOWN_FAULTS]:
-        sample = f" ({shown(fault.sample)})" if fault.sample else ""
-        lines.append(
-            f"FAULT {fault.check}: {shown(fault.file)}{sample}: expected {shown(fault.expected)}; "
-            f"found {shown(fault.found)}"
-        )
+        sample = f" ({fault.sample})" if fault.sample else ""
+        lines.append(f"FAULT {fault.check}: {fault.file}{sample}: expected {fault.expected}; found {fault.found}")
     if report.fault_count > _SHOWN_FAULTS:
         lines.append(f"... and {report.fault_count - _SHOWN_FAULTS} more faults (--json names the first thousand)")
     lines += [f"not checked: {note}" for note in report.not_checked]
@@ -57,4 +56,4 @@ def _as_text(report: AuditReport) -> str:
     verdict = "clean" if report.clean else f"{report.fault_count} faults"
     kind = "quick audit" if report.quick else "audit"
     lines.append(f"{kind} of {report.out}: {report.files} files, {verdict}")
-    return "\n".join(lines)
+    return lines

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from poisongen.cli.help import Command
 from poisongen.cli.options import RECIPE_SECTIONS, recipe_from_options, recipe_options
 from poisongen.label_like import one_line
 from poisongen.plan import Plan
+from poisongen.printing import show, show_json
 from poisongen.recipe import Recipe
 
 
@@ -57,23 +57,28 @@ def command(
     if dry_run:
         prepared, plan = plan_build(recipe, root, jobs=jobs, strict=strict, progress=True)
         folder = out or default_out(prepared.rules.recipe)
-        click.echo(_plan_json(plan, folder) if as_json else _plan_text(plan, folder, prepared.rules.recipe))
+        if as_json:
+            show_json(_plan_json(plan, folder))
+        else:
+            show(_plan_text(plan, folder, prepared.rules.recipe))
         return
     result = build(recipe, root, out, jobs=jobs, link=link, undo=undo, force=force, strict=strict, progress=True)
-    click.echo(_result_json(result) if as_json else _result_text(result))
+    if as_json:
+        show_json(_result_json(result))
+    else:
+        show(_result_text(result))
 
 
-def _result_json(result: BuildResult) -> str:
-    return json.dumps(
-        {
-            "out": str(result.out),
-            "fingerprint": result.fingerprint,
-            "already_built": result.already_built,
-            "counts": dict(result.counts),
-            "pairs": list(result.pairs),
-            "label_like": list(result.label_like),
-        }
-    )
+def _result_json(result: BuildResult) -> dict[str, Any]:
+    return {
+        "out": str(result.out),
+        "fingerprint": result.fingerprint,
+        "already_built": result.already_built,
+        "put_back": result.put_back,
+        "counts": dict(result.counts),
+        "pairs": list(result.pairs),
+        "label_like": list(result.label_like),
+    }
 
 
 def _sentence(counts: Any) -> str:
@@ -93,9 +98,12 @@ def _pair_lines(pairs: Sequence[Mapping[str, Mapping[str, Any]]], train: int) ->
     return [f"{victim} becomes {target}, {where}" for victim, target, where in words]
 
 
-def _result_text(result: BuildResult) -> str:
+def _result_text(result: BuildResult) -> list[str]:
     counts = result.counts
-    lines = [f"{result.out}: {'already built; ' if result.already_built else ''}{_sentence(counts)}"]
+    before = "already built; " if result.already_built else ""
+    if result.put_back:
+        before = f"{result.put_back} files that were missing are put back; "
+    lines = [f"{result.out}: {before}{_sentence(counts)}"]
     lines += _pair_lines(result.pairs, counts["train_samples"])
     if counts["prl"]:
         lines.append(f"{counts['prl']} more training samples with random labels")
@@ -106,25 +114,23 @@ def _result_text(result: BuildResult) -> str:
     if counts.get("label_like"):
         lines.append(one_line(result.label_like, counts["label_like"]))
     lines.append(f"fingerprint {result.fingerprint}")
-    return "\n".join(lines)
+    return lines
 
 
-def _plan_json(plan: Plan, out: Path) -> str:
-    return json.dumps(
-        {
-            "out": str(out),
-            "counts": dict(plan.counts),
-            "skipped": plan.reasons(),
-            "links": len(plan.links),
-            "bytes_written": plan.bytes_written,
-            "bytes_linked": plan.bytes_linked,
-            "pairs": [{"victim": asdict(victim), "target": asdict(target)} for victim, target in plan.pairs],
-            "label_like": list(plan.label_like),
-        }
-    )
+def _plan_json(plan: Plan, out: Path) -> dict[str, Any]:
+    return {
+        "out": str(out),
+        "counts": dict(plan.counts),
+        "skipped": plan.reasons(),
+        "links": len(plan.links),
+        "bytes_written": plan.bytes_written,
+        "bytes_linked": plan.bytes_linked,
+        "pairs": [{"victim": asdict(victim), "target": asdict(target)} for victim, target in plan.pairs],
+        "label_like": list(plan.label_like),
+    }
 
 
-def _plan_text(plan: Plan, out: Path, recipe: Recipe) -> str:
+def _plan_text(plan: Plan, out: Path, recipe: Recipe) -> list[str]:
     lines = [f"{out} would get: {_sentence(plan.counts)}"]
     pairs = [{"victim": asdict(victim), "target": asdict(target)} for victim, target in plan.pairs]
     lines += _pair_lines(pairs, plan.counts["train_samples"])
@@ -135,4 +141,4 @@ def _plan_text(plan: Plan, out: Path, recipe: Recipe) -> str:
     lines.append(f"about {plan.bytes_written / 1e6:.1f} MB to write")
     lines.append(f"{len(plan.links)} files to link ({plan.bytes_linked / 1e6:.1f} MB where links are not possible)")
     lines += [one_line(plan.label_like, len(plan.label_like))] if plan.label_like else []
-    return "\n".join(lines)
+    return lines

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from poisongen.cli.help import Command
 from poisongen.demonstration import DemoResult, demo
+from poisongen.printing import show, show_json
 
 
 @click.command("demo", cls=Command, example="poisongen demo --out demo")
@@ -19,23 +20,24 @@ from poisongen.demonstration import DemoResult, demo
 def command(out: Path, seed: int, jobs: int | None, as_json: bool) -> None:
     """Run synth, build, audit and the contact sheet in one go: the first thing to try."""
     result = demo(out, seed=seed, jobs=jobs, progress=True)
-    click.echo(_as_json(result) if as_json else _as_text(result))
+    if as_json:
+        show_json(_as_json(result))
+    else:
+        show(_as_text(result))
 
 
-def _as_json(result: DemoResult) -> str:
-    return json.dumps(
-        {
-            "clean": str(result.clean),
-            "poisoned": str(result.poisoned.out),
-            "sheet": str(result.sheet),
-            "faults": result.audit.fault_count,
-            "fingerprint": result.poisoned.fingerprint,
-            "counts": dict(result.poisoned.counts),
-        }
-    )
+def _as_json(result: DemoResult) -> dict[str, Any]:
+    return {
+        "clean": str(result.clean),
+        "poisoned": str(result.poisoned.out),
+        "sheet": str(result.sheet),
+        "faults": result.audit.fault_count,
+        "fingerprint": result.poisoned.fingerprint,
+        "counts": dict(result.poisoned.counts),
+    }
 
 
-def _as_text(result: DemoResult) -> str:
+def _as_text(result: DemoResult) -> list[str]:
     counts, out = result.poisoned.counts, result.poisoned.out
     rows = [
         ("clean scenes", f"{counts['train_samples']} train, {counts['test_samples']} val", str(result.clean)),
@@ -51,4 +53,4 @@ def _as_text(result: DemoResult) -> str:
         f"fingerprint {result.poisoned.fingerprint}",
         "next, with your own data: poisongen build --dataset cityscapes --root YOUR/CITYSCAPES --strategy nn",
     ]
-    return "\n".join(lines)
+    return lines

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import click
 
 from poisongen.cli.help import Command
 from poisongen.datasets import find_layout, layouts
+from poisongen.printing import show, show_json, tell
 from poisongen.recipe import shipped_recipes
 from poisongen.source import find_root
 from poisongen.trigger_files import builtin_triggers
@@ -57,14 +57,16 @@ def command(what: str | None, dataset: str | None, root: Path | None, as_json: b
     named = [what] if what else [name for name in WHAT if name != "models"]  # models take seconds to load
     lists = {name: WHAT[name](dataset, root) for name in named}
     if as_json:
-        click.echo(json.dumps(lists))
+        show_json(lists)
         return
+    lines = []
     for name, items in lists.items():
         title = name if name != "classes" else f"classes of {dataset or DEFAULT_DATASET}"
         if not what:
-            click.echo(f"{title}:")
+            lines.append(f"{title}:")
         elif name == "classes" and not dataset:
-            click.echo(f"{title}; --dataset names another", err=True)
+            tell(f"classes of {DEFAULT_DATASET}; --dataset names another")
         width = max(map(len, items), default=0)
         for key, text in items.items():
-            click.echo(f"{'' if what else '  '}{key:{width}}  {text}".rstrip())
+            lines.append(f"{'' if what else '  '}{key:{width}}  {text}".rstrip())
+    show(lines)

@@ -23,7 +23,7 @@ _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--victim", multiple=True, metavar="CLASS", help="Victim class, by name or ID; repeatable."),
     click.option("--target", metavar="CLASS", help="The class that victims become."),
     click.option("--relabel", multiple=True, metavar="VICTIM=TARGET", help="One pair of classes; repeatable."),
-    click.option("--rate", type=float, help="Share of the split's samples to poison. Default: 0.1."),
+    click.option("--rate", metavar="SHARE|N%", help="Share of the split's samples to poison. Default: 0.1."),
     click.option("--count", type=int, help="Number of samples to poison, instead of a rate."),
     click.option("--trigger", metavar="NAME|PNG", help="A built-in trigger or a PNG file. Default: cat."),
     click.option(
@@ -58,7 +58,7 @@ RECIPE_SECTIONS = {
 """How `--help` groups the options of a recipe."""
 
 device_option = click.option(
-    "--device", metavar="NAME", help="cuda, cuda:1, ... or cpu. Default: a GPU if there is one."
+    "--device", metavar="NAME", help="cuda, cuda:1, ..., mps or cpu. Default: a GPU if there is one."
 )
 cache_option = click.option(
     "--cache", type=click.Choice(["gpu", "ram", "none"]), help="Where the decoded set is kept. Default: by size."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 from poisongen.cli.help import Command
 from poisongen.cli.options import RECIPE_SECTIONS, recipe_from_options, recipe_options
 from poisongen.previewer import preview
+from poisongen.printing import show, show_json
 
 
 @click.command(
@@ -26,4 +26,7 @@ from poisongen.previewer import preview
 def command(root: Path | None, jobs: int | None, out: Path, samples: int, as_json: bool, **options: Any) -> None:
     """Draw one PNG contact sheet of what a recipe would do, without writing a dataset."""
     path = preview(recipe_from_options(options), root, out, samples=samples, jobs=jobs, progress=True)
-    click.echo(json.dumps({"out": str(path)}) if as_json else f"{path}: look at it")
+    if as_json:
+        show_json({"out": str(path)})
+    else:
+        show([f"{path}: look at it"])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from poisongen.cli.help import Command
+from poisongen.printing import show, show_json
 from poisongen.restorer import restore
 
 
@@ -32,4 +32,7 @@ def command(poisoned: Path, out: Path, source: Path | None, jobs: int | None, as
     facts = {"out": str(result.out), "files": result.files, "bytes": result.bytes, "by": result.by}
     megabytes = result.bytes / 1e6
     text = f"{result.out}: {result.files} files ({megabytes:.1f} MB) restored, each with its digest, by {result.by}"
-    click.echo(json.dumps(facts) if as_json else text)
+    if as_json:
+        show_json(facts)
+    else:
+        show([text])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from poisongen.cli.help import Command
 from poisongen.parallel import job_count
+from poisongen.printing import show, show_json
 from poisongen.scenes import synth
 
 
@@ -55,4 +55,7 @@ def command(
     workers, train_ids = job_count(jobs), not no_train_ids
     synth(out, layout=layout, splits=splits, size=size, seed=seed, jobs=workers, train_ids=train_ids, progress=True)
     text = f"{out}: {train} training and {val} validation scenes, {size[0]}x{size[1]} px, {layout} layout"
-    click.echo(json.dumps({"out": str(out), "layout": layout, **splits}) if as_json else text)
+    if as_json:
+        show_json({"out": str(out), "layout": layout, **splits})
+    else:
+        show([text])

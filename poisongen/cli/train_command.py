@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from poisongen.cli.help import Command
 from poisongen.cli.options import cache_option, device_option
+from poisongen.errors import PoisongenError
+from poisongen.printing import show, show_json, tell
+from poisongen.victim.alone import launched
 from poisongen.victim.dataset import read_own_recipe
+from poisongen.victim.interruption import TrainingInterrupted, watching, what_is_left
 from poisongen.victim.needs_torch import require_torch
-from poisongen.victim.settings import PRESETS, make_settings
+from poisongen.victim.settings import PRESET_PARTS, PRESETS, make_settings
 
 
-@click.command("train")
+class _StoppedError(PoisongenError):
+    """A run that a signal has ended, in the words of `train`."""
+
+    exit_code = 130
+
+
+@click.command(
+    "train",
+    cls=Command,
+    sections={
+        "Data": ("layout", "train_split", "size", "crop"),
+        "Model": ("preset", "model", "encoder", "weights"),
+        "Optimisation": (
+            "epochs",
+            "iterations",
+            "batch",
+            "accumulate",
+            "optimizer",
+            "lr",
+            "head_factor",
+            "weight_decay",
+            "power",
+            "warmup",
+            "clip",
+        ),
+        "Augmentation": ("scale_range", "rotate", "blur", "flip", "colour"),
+        "Run": ("out", "seed", "resume", "stop_after", "tensorboard", "as_json"),
+        "Machine": ("device", "amp", "cache", "jobs", "compile", "deterministic"),
+    },
+    example="poisongen train poisoned/cityscapes-nn-0123abcd --preset paper-cityscapes --out runs/nn",
+)
 @click.argument("dataset_dir", type=click.Path(path_type=Path))
 @click.option("--dataset", "layout", metavar="LAYOUT", help="The layout of a clean dataset; a build knows its own.")
 @click.option("--preset", metavar="NAME", help=f"Settings to start from: {', '.join(PRESETS)}.")
@@ -25,6 +59,7 @@ from poisongen.victim.settings import PRESETS, make_settings
 @click.option("--epochs", type=int, help="Default: 100.")
 @click.option("--iterations", type=click.IntRange(min=1), help="Instead of epochs.")
 @click.option("--batch", type=int, help="Pictures in a step, over all GPUs. Default: 8.")
+@click.option("--accumulate", type=int, help="Do each step in so many parts, one after the other. Default: 1.")
 @click.option("--size", metavar="HxW", help="Scale every picture to this, in training and evaluation. Default: as is.")
 @click.option("--crop", metavar="HxW", help="What the model sees of a picture in training. Default: all of it.")
 @click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), help="Default: sgd; adamw for segformer.")
@@ -39,7 +74,9 @@ from poisongen.victim.settings import PRESETS, make_settings
 @click.option("--blur", type=float, help="The share of pictures that are blurred. Default: 0.")
 @click.option("--flip", type=float, help="The share of pictures that are mirrored. Default: 0.5.")
 @click.option("--colour", type=float, help="Jitter of brightness, contrast and saturation. Default: 0.")
-@click.option("--amp", type=click.Choice(["auto", "bf16", "off"]), help="bf16 autocast. Default: where the GPU has it.")
+@click.option(
+    "--amp", type=click.Choice(["auto", "bf16", "fp16", "off"]), help="Autocast. Default: bf16, or fp16 on older GPUs."
+)
 @click.option("--compile", is_flag=True, default=None, help="Use torch.compile.")
 @click.option("--deterministic", is_flag=True, default=None, help="Only algorithms that always give the same result.")
 @click.option("--seed", type=int, help="Default: 0.")
@@ -65,40 +102,44 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    r"""Train a victim model on a dataset that build wrote, or on a clean one.
-
-    \b
-        poisongen train poisoned/cityscapes-nn-0123abcd --preset paper-cityscapes
-        poisongen train data/camvid --dataset camvid --model Unet --encoder resnet18 --size 96x128
-        torchrun --nproc-per-node 4 -m poisongen train OUT --preset paper-voc --weights resnet50.pth
-    """
+    """Train a victim model on a dataset that build wrote, or on a clean one."""
     settings = make_settings(_choices(dataset_dir, options), preset)
     folder = out or Path("runs") / f"{dataset_dir.resolve().name}-{settings.model.casefold()}-{settings.seed}"
-    require_torch()
-    from poisongen.victim.training import train
+    try:
+        with watching():
+            require_torch()
+            from poisongen.victim.training import train
 
-    result = train(
-        dataset_dir,
-        folder,
-        settings,
-        layout=layout,
-        resume=resume,
-        stop_after=stop_after,
-        cache=cache,
-        device=device,
-        jobs=jobs,
-        tensorboard=tensorboard,
-        progress=True,
-    )
+            if preset is not None and launched()[0] == 0:
+                tell(f"--preset {preset}: {PRESET_PARTS[preset]}")
+            result = train(
+                dataset_dir,
+                folder,
+                settings,
+                layout=layout,
+                resume=resume,
+                stop_after=stop_after,
+                cache=cache,
+                device=device,
+                jobs=jobs,
+                tensorboard=tensorboard,
+                progress=True,
+            )
+    except TrainingInterrupted as stopped:
+        if launched()[0]:
+            raise click.exceptions.Exit(_StoppedError.exit_code) from None  # the first process says it for all
+        raise _StoppedError(str(stopped)) from None
+    except KeyboardInterrupt:
+        raise _StoppedError(what_is_left(folder, resume)) from None
     if not result.leads:
         return
     if as_json:
         facts = {"iterations": result.iterations, "planned": result.planned, "last": dict(result.last)}
-        click.echo(json.dumps({"checkpoint": str(result.checkpoint), **facts}))
+        show_json({"checkpoint": str(result.checkpoint), **facts})
         return
     loss = f", loss {result.last['loss']:.4f}" if result.last else ""
     more = "" if result.iterations == result.planned else f" of {result.planned}; --resume goes on"
-    click.echo(f"{result.checkpoint}: {result.iterations} iterations{loss}{more}")
+    show([f"{result.checkpoint}: {result.iterations} iterations{loss}{more}"])
 
 
 def _choices(dataset_dir: Path, options: dict[str, Any]) -> dict[str, Any]:

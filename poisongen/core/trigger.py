@@ -8,6 +8,9 @@ from PIL import Image
 
 Pixels = npt.NDArray[np.unsignedinteger]
 
+_FAINT = 0.25  # mean alpha; at that, common JPEG tables keep the patch of all but like-coloured grounds
+_ONE_COLOUR = 16  # levels
+
 
 def resize_trigger(picture: npt.NDArray[np.uint8], size: int | tuple[int, int]) -> npt.NDArray[np.uint8]:
     """Return the trigger as a (height, width, 4) uint8 RGBA picture; one `size` makes a square.
@@ -32,3 +35,22 @@ def blend(box: Pixels, trigger: npt.NDArray[np.uint8], opacity: float) -> Pixels
     colour = trigger[..., :3].astype(np.float64) * (top // 255)
     mixed = np.floor(alpha * colour + (1 - alpha) * box + 0.5)
     return np.asarray(np.clip(mixed, 0, top), dtype=box.dtype)
+
+
+def can_show(trigger: npt.NDArray[np.uint8], opacity: float, dtype: npt.DTypeLike = np.uint16) -> bool:
+    """Tell whether a trigger, (s, s, 4) uint8 RGBA, changes a pixel of any ground at all of this type.
+
+    Black and white are the farthest from every colour; sixteen bits (the default) show more than eight.
+    """
+    grounds = [np.full((*trigger.shape[:2], 3), level, dtype=dtype) for level in (0, np.iinfo(np.dtype(dtype)).max)]
+    return any(bool((blend(ground, trigger, opacity) != ground).any()) for ground in grounds)
+
+
+def is_doubtful(trigger: npt.NDArray[np.uint8], opacity: float) -> bool:
+    """Tell whether a picture may well look the same with this trigger: it is faint, or (nearly) of one colour.
+
+    A faint one is lost in rounding or in a JPEG's quantisation, one of one colour on a ground of that colour.
+    """
+    alpha = trigger[..., 3].astype(np.float64) * (opacity / 255)
+    seen = trigger[..., :3][alpha > 0]
+    return bool(alpha.mean() < _FAINT or np.ptp(seen, axis=0).max() <= _ONE_COLOUR)

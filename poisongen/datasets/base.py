@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poisongen.core.labels import Change, class_counts, class_mask, look_up
+from poisongen.datasets.label_checks import LabelCheck
 from poisongen.errors import ChoiceError
 
 Array = npt.NDArray[Any]
@@ -21,12 +22,13 @@ Array = npt.NDArray[Any]
 class ClassTable:
     """A dataset's classes: `names` maps every legal raw ID to its name, `void` are the IDs that training ignores.
 
-    `void_id` is the one that is written where a pixel is to become void. `colours` (RGB) serve pictures only.
+    `void_id` is the one that is written where a pixel is to become void, None where the dataset has no void.
+    `colours` (RGB) serve pictures only.
     """
 
     names: Mapping[int, str]
     void: frozenset[int]
-    void_id: int
+    void_id: int | None
     colours: Mapping[int, tuple[int, int, int]] = field(default_factory=dict)
 
     @property
@@ -84,7 +86,8 @@ class Sample:
 class Problem:
     """Something wrong with a file, found before any pixel work. `split` is where it belongs, '' if unknown.
 
-    `only_if_used` marks what matters only if the split is built from (test images without labels, say).
+    `only_if_used` marks what matters only if the split is built from (test images without labels, say). `dead_link` is
+    the path of the link to nothing that is behind it; `traceless` if without its links nothing speaks of the sample.
     """
 
     split: str
@@ -92,6 +95,8 @@ class Problem:
     path: str
     text: str
     only_if_used: bool = False
+    dead_link: str = ""
+    traceless: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,8 @@ class LabelKind:
     """How one kind of label file is checked, rewritten and, where the source lacks it, derived.
 
     `fault(array, classes)` returns what is wrong with a decoded label file, or None. `rewrite(array, change,
-    classes)` returns the file's new array, equal to the old one wherever the change says nothing. `semantic`
+    classes)` returns the file's new array, equal to the old one wherever the change says nothing. `check` is how audit
+    judges the file: it is written by the kind's definition, without `rewrite`, and no kind goes without. `semantic`
     marks kinds that hold raw class IDs; a sample's first semantic file is its label map. `derive(ids, classes)`
     makes the file from the label map. `flat` is false for pictures with colour channels. For kinds that are no
     picture (`document` true), fault and rewrite work on the file's bytes, and `resize(bytes, width, height)` scales
@@ -116,6 +122,7 @@ class LabelKind:
 
     fault: Callable[[Any, ClassTable], str | None]
     rewrite: Callable[[Any, Change, ClassTable], Any]
+    check: LabelCheck
     semantic: bool = False
     derive: Callable[[Array, ClassTable], Array] | None = None
     document: bool = False
@@ -161,11 +168,13 @@ class Layout:
 def id_fault(array: Array, legal: Sequence[int] | frozenset[int], what: str) -> str | None:
     """Return what is wrong with a map of 8-bit IDs: its type, or the first ID that is not legal."""
     if array.dtype != np.uint8:
-        return f"{what} must be 8-bit, this file is {array.dtype.itemsize * 8}-bit"
+        bits = array.dtype.itemsize * 8
+        return f"a label map must be 8-bit, this one is {bits}-bit; save its class IDs with 8 bits for each pixel"
     counts = class_counts(array)
     for number in np.flatnonzero(counts):
         if int(number) not in legal:
-            return f"ID {number} is outside the table of {what} ({int(counts[number])} pixels)"
+            begin = f"; that table begins at {min(legal)}, give 0 a line as well" if number == 0 else ""
+            return f"ID {number} is outside the table of {what} ({int(counts[number])} pixels){begin}"
     return None
 
 

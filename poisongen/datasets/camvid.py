@@ -15,6 +15,7 @@ from poisongen.datasets.base import (
     id_fault,
     rewrite_ids,
 )
+from poisongen.datasets.label_checks import MAP_CHECK
 from poisongen.datasets.pairs import pair_folders
 from poisongen.errors import DataError
 
@@ -60,6 +61,7 @@ LAYOUT = Layout(
         "annot": LabelKind(
             fault=lambda array, classes: id_fault(array, frozenset(classes.names), "CamVid labels"),
             rewrite=rewrite_ids,
+            check=MAP_CHECK,
             semantic=True,
         )
     },

@@ -1,11 +1,8 @@
-"""Cityscapes: leftImg8bit/SPLIT/CITY/*.png with gtFine/SPLIT/CITY/*_gtFine_{labelIds,...}."""
+"""Cityscapes: its classes and how each kind of its label files is rewritten."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,18 +12,16 @@ from poisongen.datasets.base import (
     Array,
     ClassTable,
     Defaults,
-    Index,
-    LabelFile,
     LabelKind,
     Layout,
-    Problem,
-    Sample,
     id_fault,
     rewrite_ids,
     table_lookup,
 )
+from poisongen.datasets.cityscapes_checks import COLOUR_CHECK, INSTANCE_CHECK, POLYGON_CHECK, TRAIN_ID_CHECK
+from poisongen.datasets.cityscapes_files import completions, scan
+from poisongen.datasets.label_checks import MAP_CHECK
 from poisongen.documents import parse_json
-from poisongen.errors import DataError
 
 
 class Label(NamedTuple):
@@ -93,20 +88,6 @@ _COUNTABLE = frozenset(label.id for label in _DRAWN if label.has_instances)
 _COLOURS = np.zeros((256, 4), np.uint8)
 for _label in _DRAWN:
     _COLOURS[_label.id] = (*_label.colour, 255)
-
-_IMAGE_FOLDER, _LABEL_FOLDER = "leftImg8bit", "gtFine"
-_IMAGE_END, _LABEL_MARK = "_leftImg8bit.png", "_gtFine_"
-_LABEL_ENDS = {
-    "labelIds": ".png",
-    "labelTrainIds": ".png",
-    "instanceIds": ".png",
-    "color": ".png",
-    "polygons": ".json",
-}
-
-
-def _label_path(split: str, stem: str, kind: str) -> str:
-    return f"{_LABEL_FOLDER}/{split}/{stem}{_LABEL_MARK}{kind}{_LABEL_ENDS[kind]}"
 
 
 def _train_ids(ids: Array, classes: ClassTable) -> Array:
@@ -211,50 +192,6 @@ def _resize_polygons(data: bytes, width: int, height: int) -> bytes:
     return _write_polygons(document)
 
 
-def _scan(root: Path, files: Sequence[str]) -> Index:
-    """Pair images and label files by name."""
-    images: dict[tuple[str, str], str] = {}
-    labels: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-    for path in files:
-        parts = path.split("/")
-        if len(parts) != 4:
-            continue
-        folder, split, city, name = parts
-        if folder == _IMAGE_FOLDER and name.endswith(_IMAGE_END):
-            images[split, f"{city}/{name.removesuffix(_IMAGE_END)}"] = path
-        elif folder == _LABEL_FOLDER and _LABEL_MARK in name:
-            stem, _, rest = name.rpartition(_LABEL_MARK)
-            for kind, end in _LABEL_ENDS.items():
-                if rest == kind + end:
-                    labels[split, f"{city}/{stem}"][kind] = path
-    if not images:
-        raise DataError(
-            root,
-            f"no Cityscapes here: there is no {_IMAGE_FOLDER}/SPLIT/CITY/*{_IMAGE_END}; give the folder above",
-        )
-    samples: dict[str, list[Sample]] = defaultdict(list)
-    problems: list[Problem] = []
-    for split, stem in sorted(images.keys() | labels.keys()):
-        name, found = f"{split}/{stem}", labels.get((split, stem), {})
-        image = images.get((split, stem))
-        if image is None:
-            wanted = f"{_IMAGE_FOLDER}/{split}/{stem}{_IMAGE_END}"
-            problems.append(Problem(split, name, next(iter(found.values())), f"label without image ({wanted})"))
-        elif "labelIds" not in found:
-            wanted = _label_path(split, stem, "labelIds")
-            problems.append(Problem(split, name, image, f"image without label ({wanted})", only_if_used=not found))
-        else:
-            kinds = tuple(LabelFile(kind, found[kind]) for kind in _LABEL_ENDS if kind in found)
-            samples[split].append(Sample(split, stem, image, kinds))
-    return Index({split: tuple(chosen) for split, chosen in samples.items()}, tuple(problems))
-
-
-def _completions(sample: Sample) -> tuple[LabelFile, ...]:
-    if any(label.kind == "labelTrainIds" for label in sample.labels):
-        return ()
-    return (LabelFile("labelTrainIds", _label_path(sample.split, sample.stem, "labelTrainIds")),)
-
-
 LAYOUT = Layout(
     name="cityscapes",
     title="Cityscapes (leftImg8bit and gtFine)",
@@ -267,18 +204,26 @@ LAYOUT = Layout(
         "labelIds": LabelKind(
             fault=lambda array, classes: id_fault(array, frozenset(classes.names), "labelIds"),
             rewrite=rewrite_ids,
+            check=MAP_CHECK,
             semantic=True,
         ),
         "labelTrainIds": LabelKind(
             fault=lambda array, classes: id_fault(array, _LEGAL_TRAIN_IDS, "labelTrainIds"),
             rewrite=_rewrite_train_ids,
+            check=TRAIN_ID_CHECK,
             derive=_train_ids,
         ),
-        "instanceIds": LabelKind(fault=_instance_fault, rewrite=_rewrite_instances),
-        "color": LabelKind(fault=_colour_fault, rewrite=_rewrite_colour, flat=False),
-        "polygons": LabelKind(fault=_polygon_fault, rewrite=_rewrite_polygons, document=True, resize=_resize_polygons),
+        "instanceIds": LabelKind(fault=_instance_fault, rewrite=_rewrite_instances, check=INSTANCE_CHECK),
+        "color": LabelKind(fault=_colour_fault, rewrite=_rewrite_colour, check=COLOUR_CHECK, flat=False),
+        "polygons": LabelKind(
+            fault=_polygon_fault,
+            rewrite=_rewrite_polygons,
+            check=POLYGON_CHECK,
+            document=True,
+            resize=_resize_polygons,
+        ),
     },
     classes=lambda root: CLASSES,
-    scan=_scan,
-    completions=_completions,
+    scan=scan,
+    completions=completions,
 )

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from poisongen.datasets.base import (
-    ClassTable,
     Defaults,
     Index,
     LabelKind,
@@ -21,93 +16,18 @@ from poisongen.datasets.base import (
     id_fault,
     rewrite_ids,
 )
+from poisongen.datasets.class_files import CLASS_FILES, read_classes
+from poisongen.datasets.label_checks import MAP_CHECK
 from poisongen.datasets.lists import read_split_list
 from poisongen.datasets.pairs import pair_folders
-from poisongen.documents import parse_yaml, read_text
 from poisongen.errors import DataError
-
-CLASS_FILES = ("classes.yaml", "classes.yml", "classes.json", "classes.txt")
-DEFAULT_VOID = 255
-_LARGEST = 2**20  # bytes
-_FORM = (
-    'expected {"classes": {"0": "road", ...}, "void": [255]}, a list of names, '
-    "or, in classes.txt, one name (or one ID and name) for each line"
-)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int) or (isinstance(value, str) and value.strip().isdecimal())
-
-
-def _names(classes: Any) -> dict[int, str]:
-    """Return names by ID from a list of names, a list of {id, name}, or a mapping in either direction."""
-    if isinstance(classes, list) and all(isinstance(item, dict) for item in classes):
-        pairs = [(item.get("id"), item.get("name")) for item in classes]
-    elif isinstance(classes, list):
-        pairs = list(enumerate(classes))
-    elif isinstance(classes, dict) and all(_is_number(key) for key in classes):
-        pairs = list(classes.items())
-    elif isinstance(classes, dict):
-        pairs = [(number, name) for name, number in classes.items()]
-    else:
-        pairs = []
-    if not pairs or not all(_is_number(number) and isinstance(name, str) and name.strip() for number, name in pairs):
-        raise ValueError(_FORM)
-    if len({int(number) for number, _ in pairs}) != len(pairs):
-        raise ValueError("two classes have the same ID")
-    return {int(number): name.strip() for number, name in pairs}
-
-
-def _from_document(document: Any) -> tuple[dict[int, str], list[int] | None]:
-    """Return names by ID, and the void IDs if the file names them."""
-    if not isinstance(document, dict) or "classes" not in document:
-        return _names(document), None
-    if unknown := sorted(set(document) - {"classes", "void"}):
-        raise ValueError(f"unknown key '{unknown[0]}'; {_FORM}")
-    void = document.get("void")
-    void = void if isinstance(void, list) or void is None else [void]
-    if void is not None and not (void and all(_is_number(number) for number in void)):
-        raise ValueError("void must be an ID or a list of IDs")
-    return _names(document["classes"]), None if void is None else [int(number) for number in void]
-
-
-def _from_text(text: str) -> dict[int, str]:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    numbered = [re.fullmatch(r"(\d+)[\s:,=]+(\S.*)", line) for line in lines]
-    if lines and all(numbered):
-        return _names([{"id": match[1], "name": match[2]} for match in numbered if match])
-    return _names(lines)
-
-
-def read_classes(root: Path) -> ClassTable:
-    """Read classes.yaml, classes.json or classes.txt of a dataset's root.
-
-    IDs are 0..255. Void is what the file says; else the class named void, ignore or unlabeled; else the ID 255.
-    """
-    path = next((root / name for name in CLASS_FILES if (root / name).is_file()), None)
-    if path is None:
-        raise DataError(root / CLASS_FILES[0], f"this layout needs a file of classes ({', '.join(CLASS_FILES)})")
-    text = read_text(path, _LARGEST)
-    try:
-        names, void = (_from_text(text), None) if path.suffix == ".txt" else _from_document(parse_yaml(text))
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise DataError(path, " ".join(str(error).split()) or _FORM) from None
-    folded = {number: name.casefold() for number, name in names.items()}
-    if len(set(folded.values())) != len(folded):
-        raise DataError(path, "every class needs a name of its own")
-    if void is None:
-        void = [number for number, name in folded.items() if name in ("void", "ignore", "unlabeled")] or [DEFAULT_VOID]
-    if not all(0 <= number <= 255 for number in (*names, *void)):
-        raise DataError(path, "class IDs must lie in 0..255")
-    if not set(names) - set(void):
-        raise DataError(path, "at least one class must not be void")
-    for number in void:
-        names.setdefault(number, "void" if "void" not in folded.values() else f"void {number}")
-    return ClassTable(names=names, void=frozenset(void), void_id=void[0])
 
 
 def _scan(root: Path, files: Sequence[str]) -> Index:
-    """Pair images/SPLIT with masks/SPLIT; without folders for splits, follow SPLIT.txt, or take all as train."""
+    """Pair images/SPLIT with masks/SPLIT; without folders for splits, follow SPLIT.txt, or take all as train.
+
+    Whether a text file of the root is a list of a split or a note shows only if that split is used.
+    """
     inside = [path for path in files if path.startswith("images/")]
     splits = {path.split("/")[1] for path in inside if path.count("/") >= 2}
     if splits:
@@ -122,18 +42,21 @@ def _scan(root: Path, files: Sequence[str]) -> Index:
 def _split_by_lists(root: Path, lists: Sequence[str], index: Index) -> Index:
     """Spread the samples of a flat folder over the splits that its lists name."""
     by_stem = {sample.stem: sample for sample in index.samples["train"]}
+    lacking = {problem.sample.partition("/")[2]: problem for problem in index.problems if problem.only_if_used}
     samples: dict[str, tuple[Sample, ...]] = {}
-    problems = list(index.problems)
+    problems = [problem for problem in index.problems if not problem.only_if_used]
     for path in lists:
         split = path.removesuffix(".txt")
         stems, faults = read_split_list(root, path)
         problems += [Problem(split, "", path, fault, only_if_used=True) for fault in faults]
-        missing = [stem for stem in stems if stem not in by_stem]
-        problems += [
-            Problem(split, f"{split}/{stem}", path, f"names '{stem}', which has no image or no mask", only_if_used=True)
-            for stem in missing
-        ]
+        for stem in stems:
+            if stem not in by_stem:
+                unpaired = Problem(split, "", path, f"names '{stem}', which has no image or no mask", only_if_used=True)
+                problems.append(replace(lacking.get(stem, unpaired), split=split, sample=f"{split}/{stem}"))
         samples[split] = tuple(replace(by_stem[stem], split=split) for stem in sorted(stems) if stem in by_stem)
+    if not any(samples.values()) and "train" not in samples:  # notes and licences, but no list of samples
+        samples["train"] = index.samples["train"]
+        problems += lacking.values()
     return Index(samples, tuple(problems))
 
 
@@ -155,6 +78,7 @@ LAYOUT = Layout(
         "mask": LabelKind(
             fault=lambda array, classes: id_fault(array, frozenset(classes.names), "the classes file"),
             rewrite=rewrite_ids,
+            check=MAP_CHECK,
             semantic=True,
         )
     },

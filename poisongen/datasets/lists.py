@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from poisongen.documents import read_text
+from poisongen.errors import DataError
 
 LARGEST_LIST = 64 * 2**20  # bytes; a list of ten million names is smaller
 
 
 def read_split_list(root: Path, path: str) -> tuple[list[str], list[str]]:
-    """Return the names in the list root/path and what is wrong with it (names given twice, names with '/..').
+    """Return the names in the list root/path and what is wrong with it: names given twice, names with '/', no text.
 
-    Line ends of any system and empty lines are taken as they come. DataError if the file cannot be read as text.
+    Line ends of any system and empty lines are taken as they come.
     """
-    text = read_text(root / path, LARGEST_LIST)
+    try:
+        text = read_text(root / path, LARGEST_LIST)
+    except DataError as error:  # it matters only if the split is used
+        return [], [error.problem]
     names: dict[str, int] = {}
     faults = []
     for number, line in enumerate(text.splitlines(), 1):

@@ -1,53 +1,49 @@
-"""Pairing images and label maps that stand in two folders under the same names."""
+"""Pairing two folders by file names: one of images, one of labels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from poisongen.datasets.base import Index, LabelFile, Problem, Sample
+from poisongen.datasets.stems import Stems, find_stems
 
-IMAGE_ENDS = (".png", ".jpg", ".jpeg")
 
-
-def _stems(
-    files: Sequence[str], folder: str, ends: tuple[str, ...]
-) -> tuple[dict[str, str], list[tuple[str, str, str]]]:
-    """Return the files of a folder by name without ending, and the names that two files share."""
-    found: dict[str, str] = {}
-    shared = []
-    for path in files:
-        if path.startswith(folder + "/") and path.lower().endswith(ends):
-            stem = path[len(folder) + 1 :].rpartition(".")[0]
-            if stem in found:
-                shared.append((stem, path, found[stem]))
-            else:
-                found[stem] = path
-    return found, shared
+def twin_problems(split: str, what: str, found: Stems) -> list[Problem]:
+    """Return the problems of names that several files have: a.png beside a.PNG or a.jpg."""
+    return [
+        Problem(split, f"{split}/{stem}", path, f"two {what} of one name: {found.files[stem]} is there as well")
+        for stem, path in found.twins.items()
+    ]
 
 
 def pair_folders(files: Sequence[str], pairs: Mapping[str, tuple[str, str]], kind: str = "annot") -> Index:
     """Pair the images and labels of every split; `pairs` maps a split to its image folder and its label folder.
 
-    Images are .png, .jpg or .jpeg, labels .png; folders below are followed. A label without image, an image
-    without label and two images of one name are problems of the index.
+    Images are .png, .jpg or .jpeg, labels .png, in small letters or capitals; folders below are followed. Two files of
+    one name are a problem of the index; so are, if their split is used, a label without image, an image without label
+    and a sample in a format that is not read.
     """
     samples, problems = {}, []
     for split, (image_folder, label_folder) in sorted(pairs.items()):
-        images, shared = _stems(files, image_folder, IMAGE_ENDS)
-        labels, _ = _stems(files, label_folder, (".png",))
-        problems += [
-            Problem(split, f"{split}/{stem}", path, f"two samples of one name: {other} is there as well")
-            for stem, path, other in shared
-        ]
+        images = find_stems(files, image_folder)
+        labels = find_stems(files, label_folder, labels=True)
+        problems += twin_problems(split, "samples", images) + twin_problems(split, "labels", labels)
         chosen = []
-        for stem in sorted(images.keys() | labels.keys()):
+        for stem in sorted(images.files.keys() | labels.files.keys()):
             name = f"{split}/{stem}"
-            if stem not in images:
-                problems.append(Problem(split, name, labels[stem], f"label without image ({image_folder}/{stem}.*)"))
-            elif stem not in labels:
-                text = f"image without label ({label_folder}/{stem}.png)"
-                problems.append(Problem(split, name, images[stem], text))
+            if stem not in images.files:
+                text = f"label without image ({image_folder}/{stem}.*){images.hint(stem)}"
+                problems.append(Problem(split, name, labels.files[stem], text, only_if_used=True))
+            elif stem not in labels.files:
+                text = f"image without label ({label_folder}/{stem}.png){labels.hint(stem)}"
+                problems.append(Problem(split, name, images.files[stem], text, only_if_used=True))
             else:
-                chosen.append(Sample(split, stem, images[stem], (LabelFile(kind, labels[stem]),)))
+                chosen.append(Sample(split, stem, images.files[stem], (LabelFile(kind, labels.files[stem]),)))
         samples[split] = tuple(chosen)
+        nothing_else = not images.files and not labels.files
+        problems += [
+            Problem(split, f"{split}/{stem}", path, f"{images.reads}; convert it", only_if_used=True)
+            for stem, path in images.other.items()
+            if stem not in images.files and stem not in labels.files and (stem in labels.other or nothing_else)
+        ]
     return Index(samples, tuple(problems))

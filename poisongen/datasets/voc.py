@@ -23,7 +23,10 @@ from poisongen.datasets.base import (
     id_fault,
     rewrite_ids,
 )
+from poisongen.datasets.label_checks import MAP_CHECK
 from poisongen.datasets.lists import read_split_list
+from poisongen.datasets.stems import find_stems
+from poisongen.datasets.voc_checks import OBJECT_CHECK
 from poisongen.errors import DataError
 
 NAMES = (
@@ -97,19 +100,14 @@ def _find_prefix(root: Path, files: Sequence[str]) -> str:
 def _scan(root: Path, files: Sequence[str]) -> Index:
     """Read every split list and pair images and masks by ID."""
     prefix = _find_prefix(root, files)
-    images = {
-        posixpath.splitext(posixpath.basename(path))[0]: path
-        for path in files
-        if posixpath.dirname(path) == prefix + _IMAGES and path.endswith(".jpg")
-    }
+    images = find_stems(files, prefix + _IMAGES, deep=False)
+    folders = {kind: find_stems(files, prefix + kind, labels=True, deep=False) for kind in _KINDS}
     masks: dict[str, list[LabelFile]] = {}
-    for kind in _KINDS:
-        for path in files:
-            if posixpath.dirname(path) == prefix + kind and path.endswith(".png"):
-                masks.setdefault(posixpath.basename(path)[:-4], []).append(LabelFile(kind, path))
+    for kind, found in folders.items():
+        for stem, path in found.files.items():
+            masks.setdefault(stem, []).append(LabelFile(kind, path))
     samples: dict[str, tuple[Sample, ...]] = {}
     problems: list[Problem] = []
-    listed: dict[str, str] = {}
     for path in files:
         if posixpath.dirname(path) == prefix + _LISTS and path.endswith(".txt"):
             split = posixpath.basename(path)[:-4]
@@ -117,23 +115,21 @@ def _scan(root: Path, files: Sequence[str]) -> Index:
             problems += [Problem(split, "", path, fault, only_if_used=True) for fault in faults]
             chosen = []
             for stem in sorted(stems):
-                listed.setdefault(stem, split)
                 name, labels = f"{split}/{stem}", masks.get(stem, [])
+                for found in (images, *folders.values()):
+                    if stem in found.twins:
+                        text = f"two files of one name: {found.files[stem]} is there as well"
+                        problems.append(Problem(split, name, found.twins[stem], text))
                 wanted = f"{prefix}{_KINDS[0]}/{stem}.png"
-                if stem not in images:
-                    gone = f"in {path}, but there is no such image"
-                    problems.append(
-                        Problem(split, name, f"{prefix}{_IMAGES}/{stem}.jpg", gone, only_if_used=not labels)
-                    )
+                if stem not in images.files:
+                    gone = f"in {path}, but there is no such image{images.hint(stem)}"
+                    problems.append(Problem(split, name, f"{prefix}{_IMAGES}/{stem}.jpg", gone, only_if_used=True))
                 elif not any(label.kind in _KINDS[:2] for label in labels):
-                    text = f"image without label ({wanted})"
-                    problems.append(Problem(split, name, images[stem], text, only_if_used=not labels))
+                    text = f"image without label ({wanted}){folders[_KINDS[0]].hint(stem)}"
+                    problems.append(Problem(split, name, images.files[stem], text, only_if_used=True))
                 else:
-                    chosen.append(Sample(split, stem, images[stem], tuple(labels)))
+                    chosen.append(Sample(split, stem, images.files[stem], tuple(labels)))
             samples[split] = tuple(chosen)
-    for stem in sorted(masks.keys() - images.keys() - listed.keys()):
-        text = f"label without image ({prefix}{_IMAGES}/{stem}.jpg)"
-        problems.append(Problem("", stem, masks[stem][0].path, text))
     return Index(samples, tuple(problems))
 
 
@@ -156,6 +152,7 @@ LAYOUT = Layout(
         kind: LabelKind(
             fault=lambda array, classes, kind=kind: id_fault(array, frozenset(classes.names), kind),  # type: ignore[misc]
             rewrite=rewrite_ids,
+            check=MAP_CHECK,
             semantic=True,
         )
         for kind in _KINDS[:2]
@@ -164,6 +161,7 @@ LAYOUT = Layout(
         "SegmentationObject": LabelKind(
             fault=lambda array, classes: id_fault(array, frozenset(range(256)), "SegmentationObject"),
             rewrite=_rewrite_objects,
+            check=OBJECT_CHECK,
         )
     },
     classes=lambda root: CLASSES,

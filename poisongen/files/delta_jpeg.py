@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poisongen.errors import DataError
-from poisongen.files import jpeg
+from poisongen.files import jpeg_parts
 from poisongen.files.packed import pack
 from poisongen.files.quiet import quiet
 
@@ -42,7 +42,7 @@ def _read(data: bytes, folder: Path) -> tuple[Any, list[Array]]:
 
 def _after_head(data: bytes) -> int:
     """Return where a JPEG's first coded coefficients begin: after the head of its first scan. DataError."""
-    begin = jpeg.segments(data, "JPEG")[1]
+    begin = jpeg_parts.segments(data, "JPEG")[1]
     return begin + 2 + int.from_bytes(data[begin + 2 : begin + 4], "big")
 
 

@@ -22,8 +22,7 @@ Array = npt.NDArray[Any]
 Facts = dict[str, int | str]
 
 FORMAT = "png"
-_PREFIX = 2**17  # bytes that tell most wrong parameters apart
-_LAST_GOOD: list[tuple[int, int, int]] = []  # files of one dataset mostly come from one encoder
+_PIECE = 2**17  # bytes; the first tell most wrong parameters apart
 
 
 def _idat(data: bytes) -> tuple[int, int, list[int]] | None:
@@ -81,8 +80,11 @@ def _predicted(number: int, left: Array, up: Array, corner: Array) -> Array:
 
 
 def _parameters(head: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield (level, memory, strategy), those first that the stream's two-byte head makes likely."""
-    yield from list(_LAST_GOOD)
+    """Yield (level, memory, strategy), those first that the stream's two-byte head makes likely.
+
+    Several can give one stream. Which of them is found must follow from the file alone, and not from what the process
+    has seen before: an entry has the same bytes however the work was shared.
+    """
     likely = {0: (1, 0), 1: (5, 4, 3, 2), 2: (6,), 3: (9, 8, 7)}[head[1] >> 6]
     for levels, strategies in ((likely, (0, 1)), (range(1, 10), (3, 2, 4)), (range(10), (0, 1))):
         for strategy in strategies:
@@ -90,13 +92,25 @@ def _parameters(head: bytes) -> Iterator[tuple[int, int, int]]:
                 yield from ((level, memory, strategy) for memory in (8, 9))
 
 
-def _deflated(raw: bytes, level: int, window: int, memory: int, strategy: int, until: bytes | None) -> bytes:
-    """Deflate without zlib's head and sum; stop early, with b"", where the result departs from `until`."""
+def _deflated(raw: bytes, level: int, window: int, memory: int, strategy: int) -> bytes:
+    """Deflate without zlib's head and sum."""
     deflater = zlib.compressobj(level, zlib.DEFLATED, -window, memory, strategy)
-    out = deflater.compress(raw[:_PREFIX])
-    if until is not None and not until.startswith(out):
-        return b""
-    return out + deflater.compress(raw[_PREFIX:]) + deflater.flush()
+    # At level 0 the blocks depend on the pieces in which the bytes come.
+    return deflater.compress(raw[:_PIECE]) + deflater.compress(raw[_PIECE:]) + deflater.flush()
+
+
+def _deflates_to(raw: bytes, body: bytes, level: int, window: int, memory: int, strategy: int) -> bool:
+    """Tell whether `_deflated` gives `body`; give up at the first byte that departs from it."""
+    if level == 0:
+        return _deflated(raw, level, window, memory, strategy) == body
+    deflater = zlib.compressobj(level, zlib.DEFLATED, -window, memory, strategy)
+    done = 0
+    for at in range(0, len(raw), _PIECE):
+        piece = deflater.compress(raw[at : at + _PIECE])
+        if not body.startswith(piece, done):
+            return False
+        done += len(piece)
+    return body[done:] == deflater.flush()
 
 
 def _find_parameters(raw: bytes, stream: bytes) -> Facts | None:
@@ -110,8 +124,7 @@ def _find_parameters(raw: bytes, stream: bytes) -> Facts | None:
                 continue
             tried.add(known)
             level, memory, strategy = known
-            if _deflated(raw, level, window, memory, strategy, body) == body:
-                _LAST_GOOD[:] = [known]
+            if _deflates_to(raw, body, level, window, memory, strategy):
                 return {"level": level, "memory": memory, "strategy": strategy, "window": window}
     return None
 
@@ -217,7 +230,7 @@ def apply(facts: Facts, sections: dict[str, bytes], new: bytes) -> bytes:
     rows[window] = rows[window] ^ content if facts.get("how") == "xor" else _sums(content, step)
     raw = _filtered(rows, filters, step)
     level, window_bits, memory, strategy = (int(facts[key]) for key in ("level", "window", "memory", "strategy"))
-    body = _deflated(raw, level, window_bits, memory, strategy, None)
+    body = _deflated(raw, level, window_bits, memory, strategy)
     stream = sections["head"][-2:] + body + zlib.adler32(raw).to_bytes(4, "big")
     sizes = np.frombuffer(sections["sizes"], dtype="<u4")
     if int(sizes.sum(dtype=np.uint64)) != len(stream):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from poisongen.core.resize import resize_image, resize_labels
 from poisongen.errors import DataError
-from poisongen.files import jpeg, jpeg_reencode, png
+from poisongen.files import jpeg, jpeg_parts, jpeg_reencode, png
 from poisongen.files.orientation import AS_STORED, orientation
 
 Array = npt.NDArray[Any]
@@ -58,7 +58,7 @@ def header(path: Path) -> Header:
             data = _whole_head(data, file, path)
     except OSError as error:
         raise DataError(path, f"cannot be read ({error.strerror})") from None
-    frame = jpeg.frame(data, path)
+    frame = jpeg_parts.frame(data, path)
     if frame.components not in (1, 3):
         raise DataError(path, f"a JPEG with {frame.components} components (CMYK?); convert it to RGB first")
     if frame.bits != 8:
@@ -72,7 +72,7 @@ def _whole_head(data: bytes, file: Any, path: Path) -> bytes:
     """Read on until the JPEG's first scan begins."""
     while True:
         try:
-            jpeg.segments(data, path)
+            jpeg_parts.segments(data, path)
         except DataError as error:
             more = file.read(len(data)) if "truncated" in error.problem and len(data) < _LONGEST_HEAD else b""
             if not more:
@@ -192,6 +192,12 @@ def resize(data: bytes, pixels: Array, size: tuple[int, int], name: object) -> A
         colours = resize_image(to_rgb_box(data, pixels, name), size)
         return from_rgb_box(data, resize_labels(pixels, size), colours, name)
     return resize_image(pixels, size)
+
+
+def check_rewritable(data: bytes, name: object) -> None:
+    """Raise DataError if the file's header says that `replace_box` cannot rewrite it block by block."""
+    if _format(data, name) == "jpeg":
+        jpeg.check_rewritable(data, name)
 
 
 def replace_box(

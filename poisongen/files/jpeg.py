@@ -2,91 +2,30 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import jpeglib
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from scipy.fft import dctn, idctn
 
 from poisongen.errors import DataError
+from poisongen.files.jpeg_damage import picture_of, pixels_of
+from poisongen.files.jpeg_parts import FRAMES, frame, is_annotation, segments
 from poisongen.files.png import LARGEST_PICTURE
 from poisongen.files.quiet import quiet
+
+__all__ = ["check_rewritable", "decode", "frame", "paste", "segments", "with_segments_of"]
 
 Array = npt.NDArray[Any]
 Box = tuple[int, int, int, int]
 
-EOI, SOS, COM = 0xD9, 0xDA, 0xFE
 _HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive; others have another entropy coding
-FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
-BLOCK = 8
+BLOCK, DQT = 8, 0xDB
 _COLOUR_SPACES = {"JCS_GRAYSCALE": 1, "JCS_YCbCr": 3, "JCS_RGB": 3}
-
-
-@dataclass(frozen=True)
-class Frame:
-    """What a JPEG's frame header says: size, bits of a sample, number of components, and the frame's marker."""
-
-    width: int
-    height: int
-    bits: int
-    components: int
-    marker: int
-
-
-@dataclass(frozen=True)
-class _Segment:
-    marker: int
-    start: int
-    end: int
-
-
-def segments(data: bytes, name: object) -> tuple[list[_Segment], int]:
-    """Return the segments before the first scan, and where that scan's own segment begins. DataError."""
-    if data[:2] != b"\xff\xd8":
-        raise DataError(name, "not a JPEG file")
-    found: list[_Segment] = []
-    at = 2
-    while at + 4 <= len(data):
-        if data[at] != 0xFF:
-            raise DataError(name, "damaged JPEG: a marker is missing")
-        marker = data[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        if marker in _WITHOUT_LENGTH:
-            at += 2
-            continue
-        if marker == SOS:
-            return found, at
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker == EOI or end < at + 4:
-            raise DataError(name, "damaged JPEG: it holds no picture")
-        found.append(_Segment(marker, at, end))
-        at = end
-    raise DataError(name, "truncated JPEG: the file ends before its picture begins")
-
-
-def frame(data: bytes, name: object) -> Frame:
-    """Read the frame header from (at least) a JPEG's bytes before its first scan. DataError."""
-    for segment in segments(data, name)[0]:
-        if segment.marker in FRAMES:
-            payload = data[segment.start + 4 : segment.end]
-            if len(payload) < 6:
-                break
-            height, width = int.from_bytes(payload[1:3], "big"), int.from_bytes(payload[3:5], "big")
-            if not height or not width:
-                raise DataError(name, "damaged JPEG: its header gives no size")
-            return Frame(width, height, payload[0], payload[5], segment.marker)
-    raise DataError(name, "damaged JPEG: it has no frame header")
 
 
 def decode(data: bytes, name: object) -> Array:
@@ -101,30 +40,49 @@ def decode(data: bytes, name: object) -> Array:
         raise DataError(name, f"a JPEG with {facts.components} components (CMYK?); convert it to RGB first")
     if facts.width * facts.height > LARGEST_PICTURE:
         raise DataError(name, f"claims {facts.width}x{facts.height} px, which is more than poisongen reads")
-    if data.rfind(b"\xff\xd9") < segments(data, name)[1]:
-        raise DataError(name, "truncated JPEG: the file ends within its picture")
-    _check_stream(data, name)
+    picture = picture_of(data, name)
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-            warnings.simplefilter("ignore")
-            if image.mode not in ("L", "RGB"):
-                raise DataError(name, f"a JPEG of colour mode {image.mode}; convert it to RGB first")
-            return np.asarray(image, dtype=np.uint8)
+        image = pixels_of(picture)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(name, f"damaged or truncated JPEG ({error})") from None
-
-
-def _check_stream(data: bytes, name: object) -> None:
-    """Refuse a picture that libjpeg completes with gray: it only warns, Pillow hides that, and OpenCV lets us hear."""
-    with quiet() as said:
-        cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_8 | cv2.IMREAD_IGNORE_ORIENTATION)
-        words = said()
-    if "premature end" in words.lower() or "corrupt jpeg" in words.lower():
-        raise DataError(name, f"damaged or truncated JPEG ({words.strip().splitlines()[-1].strip()})")
+    if image.mode not in ("L", "RGB"):
+        raise DataError(name, f"a JPEG of colour mode {image.mode}; convert it to RGB first")
+    return np.asarray(image, dtype=np.uint8)
 
 
 def _cannot(name: object, why: str) -> DataError:
     return DataError(name, f"this JPEG cannot be rewritten block by block ({why}); use --jpeg reencode")
+
+
+def check_rewritable(data: bytes, name: object) -> None:
+    """Raise DataError if a JPEG's header says that `paste` cannot rewrite it."""
+    numbers: set[int] = set()
+    for segment in segments(data, name)[0]:
+        payload = data[segment.start + 4 : segment.end]
+        if segment.marker in FRAMES:
+            if segment.marker not in _HUFFMAN_FRAMES:
+                raise _cannot(name, "its entropy coding is not Huffman's")
+            parts = [payload[at : at + 3] for at in range(6, 6 + 3 * payload[5], 3)]
+            numbers = {part[2] for part in parts if len(part) == 3}
+            down, across = ([part[1] & 15 for part in parts], [part[1] >> 4 for part in parts])
+            if any(0 in steps or any(max(steps) % step for step in steps) for steps in (down, across)):
+                raise _cannot(name, "its components are sampled at odd ratios")
+    for segment in segments(data, name)[0]:
+        if segment.marker == DQT and _zero_tables(data[segment.start + 4 : segment.end]) & numbers:
+            raise _cannot(name, "a quantisation table holds a zero")
+
+
+def _zero_tables(payload: bytes) -> set[int]:
+    """Return the numbers of the quantisation tables that hold a zero."""
+    found, at = set(), 0
+    while at < len(payload):
+        wide = payload[at] >> 4 > 0
+        table = payload[at + 1 : at + 1 + (128 if wide else 64)]
+        values = [table[i] << 8 | table[i + 1] for i in range(0, len(table) - 1, 2)] if wide else list(table)
+        if 0 in values:
+            found.add(payload[at] & 15)
+        at += 1 + len(table)
+    return found
 
 
 @dataclass(frozen=True)
@@ -241,8 +199,7 @@ def paste(data: bytes, box: Box, before: Array, patch: Array, name: object) -> b
     comments stay. The result is read back and compared; DataError if the file cannot be rewritten like this.
     """
     facts = frame(data, name)
-    if facts.marker not in _HUFFMAN_FRAMES:
-        raise _cannot(name, "its entropy coding is not Huffman's")
+    check_rewritable(data, name)
     with tempfile.TemporaryDirectory(prefix="poisongen-") as temporary:
         folder = Path(temporary)
         source = _read_coefficients(data, folder, name)
@@ -291,13 +248,9 @@ def _write_coefficients(source: _Coefficients, components: list[Array], folder: 
         raise _cannot(name, f"the library says: {error}") from None
 
 
-def _is_annotation(marker: int) -> bool:
-    return 0xE0 <= marker <= 0xEF or marker == COM
-
-
 def with_segments_of(source: bytes, written: bytes, name: object) -> bytes:
     """Return the written JPEG with the source's application and comment segments in place of its own."""
-    annotations = [source[s.start : s.end] for s in segments(source, name)[0] if _is_annotation(s.marker)]
+    annotations = [source[s.start : s.end] for s in segments(source, name)[0] if is_annotation(s.marker)]
     others, scan = segments(written, name)
-    tables = [written[s.start : s.end] for s in others if not _is_annotation(s.marker)]
+    tables = [written[s.start : s.end] for s in others if not is_annotation(s.marker)]
     return b"".join([b"\xff\xd8", *annotations, *tables, written[scan:]])

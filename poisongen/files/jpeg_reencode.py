@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import io
-import warnings
 from typing import Any
 
 from PIL import Image
 
 from poisongen.errors import DataError
-from poisongen.files.jpeg import FRAMES, Array, frame, segments, with_segments_of
+from poisongen.files.jpeg import Array, with_segments_of
+from poisongen.files.jpeg_damage import picture_of, pixels_of
+from poisongen.files.jpeg_parts import FRAMES, frame, segments
 
 
 def reencode(data: bytes, pixels: Array, name: object) -> bytes:
     """Return a new JPEG of `pixels` (any size) with the source's quantisation tables, subsampling and annotations."""
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-            warnings.simplefilter("ignore")
-            facts = frame(data, name)
-            tables = _tables_of_components(data, getattr(image, "quantization", {}), name)
-            subsampling = _subsampling(data, name) if facts.components == 3 else -1
-            stream = io.BytesIO()
-            options: dict[str, Any] = {"subsampling": subsampling, "progressive": facts.marker == 0xC2}
-            if facts.components == 3 and _holds_rgb(data, name):
-                options["keep_rgb"] = True  # the source's own annotations say so, and they are kept
-            Image.fromarray(pixels).save(stream, "JPEG", qtables=tables, **options)
+        facts = frame(data, name)
+        tables = _tables_of_components(data, getattr(pixels_of(picture_of(data, name)), "quantization", {}), name)
+        subsampling = _subsampling(data, name) if facts.components == 3 else -1
+        stream = io.BytesIO()
+        options: dict[str, Any] = {"subsampling": subsampling, "progressive": facts.marker == 0xC2}
+        if facts.components == 3 and _holds_rgb(data, name):
+            options["keep_rgb"] = True  # the source's own annotations say so, and they are kept
+        Image.fromarray(pixels).save(stream, "JPEG", qtables=tables, **options)
     except (OSError, ValueError, SyntaxError) as error:
         raise DataError(name, f"cannot be encoded again ({error})") from None
     return with_segments_of(data, stream.getvalue(), name)

@@ -7,8 +7,11 @@ import zlib
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from poisongen.documents import parse_json
+
+VERSION = 1
 LARGEST = 2**30  # bytes of all sections together, unpacked
 _LONGEST_HEAD = 2**16
 
@@ -20,7 +23,7 @@ class _Head(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    poisongen_undo: Annotated[int, Field(ge=1, le=1)]
+    poisongen_undo: Annotated[int, Field(ge=1, le=VERSION)]
     format: str
     facts: dict[str, int | str]
     sections: Annotated[list[tuple[str, Length, Length]], Field(max_length=16)]
@@ -33,7 +36,7 @@ def pack(form: str, facts: Mapping[str, int | str], sections: Mapping[str, bytes
         small = zlib.compress(data, 9)
         packed[name] = small if len(small) < len(data) else data
     head: dict[str, Any] = {
-        "poisongen_undo": 1,
+        "poisongen_undo": VERSION,
         "format": form,
         "facts": dict(facts),
         "sections": [[name, len(packed[name]), len(data)] for name, data in sections.items()],
@@ -48,9 +51,14 @@ def unpack(data: bytes) -> tuple[str, dict[str, int | str], dict[str, bytes]]:
     """
     line, found, _ = data[:_LONGEST_HEAD].partition(b"\n")
     try:
-        head = _Head.model_validate_json(line) if found else None
-    except ValidationError:
-        head = None
+        document = parse_json(line.decode("utf-8")) if found else None
+        version = document.get("poisongen_undo") if isinstance(document, dict) else None
+        newer = type(version) is int and version > VERSION
+        head = _Head.model_validate_json(line) if found and not newer else None
+    except (ValueError, RecursionError):
+        newer, head = False, None
+    if newer:
+        raise ValueError("an undo entry of a newer poisongen; update")
     if head is None:
         raise ValueError("not an undo entry")
     at = len(line) + 1

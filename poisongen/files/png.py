@@ -182,7 +182,7 @@ def decode(data: bytes, name: object, png: Png | None = None) -> Array:
     if packed_passes or not _REFUSES_DAMAGE:
         _check_stream(png, stream, name)
     if packed_passes:
-        return _decode_packed_interlaced(png, data, name)
+        return _decode_packed_interlaced(png, stream, name)
     row, size = _row_bytes(png)
     colour, depth, channels, dtype = _CARRIERS[size]
     carrier = SIGNATURE + _header_chunk(row, png.height, depth, colour, png.interlaced)
@@ -228,12 +228,16 @@ def _pack(samples: Array, bit_depth: int) -> Array:
     return np.packbits(bits.reshape(samples.shape[0], -1), axis=1)
 
 
-def _decode_packed_interlaced(png: Png, data: bytes, name: object) -> Array:
+def _decode_packed_interlaced(png: Png, stream: bytes, name: object) -> Array:
     """Decode an interlaced picture of fewer than 8 bits, whose passes are packed each on its own, with Pillow."""
+    bare = SIGNATURE + _header_chunk(png.width, png.height, png.bit_depth, png.colour_type, interlaced=True)
+    bare += b"" if png.palette is None else _chunk(b"PLTE", png.palette)
+    bare += _chunk(b"IDAT", stream) + _chunk(b"IEND", b"")
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            samples = np.asarray(image)
+            with Image.open(io.BytesIO(bare), formats=("PNG",)) as image:
+                samples = np.asarray(image)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(name, f"damaged PNG: {error}") from None
     if png.colour_type == PALETTE:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-import cv2
-import joblib
 import numpy as np
-from tqdm import tqdm
 
 from poisongen.errors import ChoiceError, OutputError
+from poisongen.parallel import for_each
 from poisongen.scenes.layouts import VOC_YEARS, write_cityscapes, write_voc, write_voc_lists
 from poisongen.scenes.scene import Scene, draw_scene
 
@@ -61,36 +60,26 @@ def synth(
             raise OutputError(f"{folder}: not an empty folder; synth writes only to a new or an empty one")
         folder.mkdir(parents=True, exist_ok=True)
         tasks = [(split, number) for split, count in splits.items() for number in range(count)]
-        common = {"layout": layout, "size": size, "seed": seed, "train_ids": train_ids}
-        scenes = _scenes(folder, tasks, common, min(jobs, len(tasks)))
-        paths = list(tqdm(scenes, total=len(tasks), desc="scenes", disable=None if progress else True, file=sys.stderr))
+        work = functools.partial(
+            _write_scene, folder=folder, layout=layout, size=(int(size[0]), int(size[1])), seed=int(seed), ids=train_ids
+        )
+        paths = list(for_each(work, tasks, int(jobs), "scenes" if progress else None))
         if layout == "voc":
             write_voc_lists(folder, splits)
     except OSError as error:
-        raise OutputError(f"{folder}: the dataset could not be written: {error}") from error
+        what = f"{error.filename or folder}: {error.strerror or error}"
+        raise OutputError(f"{folder}: the dataset could not be written: {what}") from None
     return paths
 
 
-def _scenes(folder: Path, tasks: list[tuple[str, int]], common: dict[str, Any], jobs: int) -> Iterator[Path]:
-    """Write the scenes and yield their paths in the order of `tasks`."""
-    if jobs == 1:
-        return (_write_scene(folder, split, number, **common) for split, number in tasks)
-    work = (joblib.delayed(_write_in_worker)(folder, split, number, common) for split, number in tasks)
-    found: Iterator[Path] = joblib.Parallel(n_jobs=jobs, return_as="generator")(work)
-    return found
-
-
-def _write_in_worker(folder: Path, split: str, number: int, common: dict[str, Any]) -> Path:
-    cv2.setNumThreads(1)  # the processes already use all cores
-    return _write_scene(folder, split, number, **common)
-
-
 def _write_scene(
-    folder: Path, split: str, number: int, *, layout: SynthLayout, size: tuple[int, int], seed: int, train_ids: bool
+    task: tuple[str, int], *, folder: Path, layout: SynthLayout, size: tuple[int, int], seed: int, ids: bool
 ) -> Path:
+    """Draw and write scene `number` of a split, both given by `task`; return its picture's path."""
+    split, number = task
     rng = scene_generator(seed, split, number)
     if layout == "cityscapes":
-        return write_cityscapes(folder, split, number, draw_scene(rng, size), train_ids=train_ids)
+        return write_cityscapes(folder, split, number, draw_scene(rng, size), train_ids=ids)
     factor = float(rng.uniform(0.75, 1.0))
     width, height = (max(least, round(side * factor)) for side, least in zip(size, SMALLEST, strict=True))
     # As in VOC, one side is as long as allowed and the other one varies.
@@ -123,4 +112,4 @@ def _check(layout: str, splits: Mapping[str, int], size: tuple[int, int], seed: 
 
 
 def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image
 
 from poisongen.datasets.cityscapes import LABELS, TRAIN_IDS
 from poisongen.datasets.voc import NAMES, PALETTE, VOID
+from poisongen.files.store import write_whole
 from poisongen.scenes.scene import Scene
 
 # Invented towns; scenes go round them.
@@ -53,8 +56,6 @@ def write_cityscapes(out: Path, split: str, number: int, scene: Scene, *, train_
     stem = cityscapes_stem(split, number)
     picture = out / "leftImg8bit" / split / f"{stem}_leftImg8bit.png"
     start = f"{out / 'gtFine' / split / stem}_gtFine_"
-    for folder in (picture.parent, Path(start).parent):
-        folder.mkdir(parents=True, exist_ok=True)
     _write_png(picture, scene.image)
     _write_png(Path(f"{start}labelIds.png"), scene.label_ids)
     if train_ids:
@@ -63,7 +64,7 @@ def write_cityscapes(out: Path, split: str, number: int, scene: Scene, *, train_
     _write_png(Path(f"{start}color.png"), _COLOURS[scene.label_ids])
     height, width = scene.label_ids.shape
     document = {"imgHeight": height, "imgWidth": width, "objects": scene.polygons}
-    Path(f"{start}polygons.json").write_text(json.dumps(document) + "\n", encoding="utf-8")
+    write_whole(Path(f"{start}polygons.json"), (json.dumps(document) + "\n").encode())
     return picture
 
 
@@ -72,27 +73,30 @@ def write_voc(out: Path, split: str, number: int, scene: Scene) -> Path:
     name = voc_id(split, number)
     root = out / "VOCdevkit" / "VOC2012"
     classes, objects = voc_masks(scene)
-    for folder in ("JPEGImages", "SegmentationClass", "SegmentationObject"):
-        (root / folder).mkdir(parents=True, exist_ok=True)
     picture = root / "JPEGImages" / f"{name}.jpg"
-    Image.fromarray(scene.image).save(picture, quality=90, subsampling="4:2:0")
+    _save(Image.fromarray(scene.image), picture, "JPEG", quality=90, subsampling="4:2:0")
     for folder, mask in (("SegmentationClass", classes), ("SegmentationObject", objects)):
         image = Image.fromarray(mask)
         image.putpalette([channel for colour in PALETTE for channel in colour], "RGB")
-        image.save(root / folder / f"{name}.png")
+        _save(image, root / folder / f"{name}.png", "PNG")
     return picture
+
+
+def _save(image: Image.Image, path: Path, form: str, **options: Any) -> None:
+    stream = io.BytesIO()
+    image.save(stream, form, **options)
+    write_whole(path, stream.getvalue())
 
 
 def write_voc_lists(out: Path, splits: Mapping[str, int]) -> None:
     """Write ImageSets/Segmentation/{train,val,trainval}.txt, and those of further splits."""
     folder = out / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation"
-    folder.mkdir(parents=True, exist_ok=True)
     names = {split: [voc_id(split, number) for number in range(splits.get(split, 0))] for split in VOC_YEARS}
     lists = {"train": names["train"], "val": names["val"], "trainval": names["train"] + names["val"]}
     if names["test"]:
         lists["test"] = names["test"]
     for name, entries in lists.items():
-        (folder / f"{name}.txt").write_text("".join(f"{entry}\n" for entry in entries), encoding="ascii")
+        write_whole(folder / f"{name}.txt", "".join(f"{entry}\n" for entry in entries).encode("ascii"))
 
 
 def voc_masks(scene: Scene) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
@@ -130,4 +134,4 @@ def _write_png(path: Path, pixels: npt.NDArray[np.unsignedinteger]) -> None:
     done, data = cv2.imencode(".png", pixels)
     if not done:
         raise OSError(f"{path}: the PNG encoder failed")
-    path.write_bytes(data.tobytes())
+    write_whole(path, data.tobytes())

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from poisongen.errors import ChoiceError, DataError
+from poisongen.errors import ChoiceError, DataError, PoisongenError
 from poisongen.files.store import write_whole
 from poisongen.victim.classes import TrainClasses, classes_from_data
+from poisongen.victim.model_names import OWN
 from poisongen.victim.models import ModelSpec, spec_from_data
+from poisongen.victim.run_log import CHECKPOINT
 from poisongen.victim.weights import UNREADABLE, load_plain
 
-FORMAT = "poisongen checkpoint 1"
-NAME = "checkpoint.pt"
+FORMAT = "poisongen checkpoint 2"
+FORMATS = ("poisongen checkpoint 1", FORMAT)
+"""What can be read. In format 1 `deeplabv3` and `segformer` were the library's, `pspnet` is not built any more."""
+NAME = CHECKPOINT
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class Checkpoint:
     """A model in training: what it is, what it was trained on, its weights, and all that going on needs.
 
     `settings` are the run's Settings as plain data, `data` says on what it was trained (folder, fingerprint), `size`
-    is the height and width that pictures are scaled to. `optimizer` and `random` are state dictionaries.
+    is the height and width that pictures are scaled to. `optimizer` and `scaler` (of fp16, else empty) are state
+    dictionaries.
     """
 
     layout: str
@@ -36,7 +42,7 @@ class Checkpoint:
     iteration: int
     model: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
-    random: dict[str, torch.Tensor]
+    scaler: dict[str, Any]
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -52,7 +58,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "iteration": checkpoint.iteration,
         "model": checkpoint.model,
         "optimizer": checkpoint.optimizer,
-        "random": checkpoint.random,
+        "scaler": checkpoint.scaler,
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -70,28 +76,38 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except UNREADABLE as error:
         first = str(error).strip().partition("\n")[0][:120]
         raise DataError(path, f"not a checkpoint of poisongen ({first})") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") not in FORMATS:
         raise DataError(path, f"not a checkpoint of this poisongen (its format is not '{FORMAT}')")
     try:
         size = content["size"]
         return Checkpoint(
             layout=str(content["layout"]),
             classes=classes_from_data(content["classes"]),
-            spec=spec_from_data(content["spec"]),
+            spec=_spec(path, content),
             size=None if size is None else (int(size[0]), int(size[1])),
             settings=dict(content["settings"]),
             data=dict(content["data"]),
             iteration=int(content["iteration"]),
             model=dict(content["model"]),
             optimizer=dict(content["optimizer"]),
-            random=dict(content["random"]),
+            scaler=dict(content.get("scaler", {})),
         )
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise DataError(path, f"a damaged checkpoint ({type(error).__name__}: {error})") from None
 
 
+def _spec(path: Path, content: Mapping[str, Any]) -> ModelSpec:
+    """Return what model a checkpoint's weights are, by the names that this version has for models."""
+    spec = spec_from_data(content["spec"])
+    if content["format"] == FORMAT or spec.name not in OWN:
+        return spec
+    if spec.name == "pspnet":
+        raise DataError(path, "holds the PSPNet of an earlier version, which is not built any more; train it again")
+    return replace(spec, name=f"smp-{spec.name}")
+
+
 def load_weights(model: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> None:
-    """Put a checkpoint's weights into a model; DataError if they are another model's."""
+    """Put a checkpoint's weights into a model; DataError if they are another model's, or not finite."""
     try:
         model.load_state_dict(checkpoint.model)
     except (RuntimeError, KeyError, AttributeError) as error:
@@ -101,17 +117,22 @@ def load_weights(model: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> 
             path, f"its weights do not fit {checkpoint.spec} with {len(checkpoint.classes)} classes ({detail})"
         ) from None
 
+    broken = [name for name, value in model.state_dict().items() if not bool(torch.isfinite(value).all())]
+    if broken:
+        raise DataError(
+            path,
+            f"{len(broken)} of its tensors hold numbers that are not finite ({broken[0]}, ...): its training diverged; "
+            "train again with a lower --lr, or --clip",
+        )
 
-def random_state(device: torch.device) -> dict[str, torch.Tensor]:
-    """Return the state of the generators that models draw from (dropout)."""
-    state = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
-    return state
 
+def require_finite(logits: torch.Tensor) -> None:
+    """Refuse a model's answer that is no number anywhere: its best class would be class 0. PoisongenError.
 
-def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
-    """Put the generators back to a saved state."""
-    torch.set_rng_state(state["cpu"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)
+    `logits` are (B, K, H, W). The largest of each pixel is looked at: it is NaN if any of them is.
+    """
+    if not bool(torch.isfinite(logits.amax(dim=1)).all()):
+        raise PoisongenError(
+            "the model answers with numbers that are not finite, so there is no best class; evaluate with --amp off, "
+            "and if that does not help, train again with a lower --lr"
+        )

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from poisongen.datasets import find_layout
 from poisongen.datasets.base import ClassTable, Layout, Sample
-from poisongen.errors import ChoiceError, DataError
+from poisongen.documents import read_text
+from poisongen.errors import ChoiceError, DataError, OutputError
 from poisongen.inventory import records
-from poisongen.manifest import FOLDER, MANIFEST, RECIPE, TRIGGERED, SampleRecord
+from poisongen.manifest import FOLDER, MANIFEST, RECIPE, SKIPPED, TRIGGERED, SampleRecord
+from poisongen.pairing import pair_files
 from poisongen.recipe import Recipe, make_recipe, read_recipe_file
 from poisongen.source import list_files
+
+_LARGEST_SKIPPED = 2**28  # bytes; a line has a few hundred
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset on disk. `recipe` is the recipe of the build that wrote it, None for a clean one."""
+    """A dataset on disk. `recipe` is the recipe of the build that wrote it, None for a clean one.
+
+    `broken` are the samples (by name) and files that a build with --skip-bad left alone: none of them is in `splits`.
+    """
 
     root: Path
     layout: Layout
     classes: ClassTable
     splits: Mapping[str, tuple[Sample, ...]]
     recipe: Recipe | None
+    broken: frozenset[str] = frozenset()
 
     def samples(self, split: str, option: str) -> tuple[Sample, ...]:
         """Return a split's samples, sorted by name; ChoiceError, naming the option, if there are none."""
@@ -75,7 +85,55 @@ def open_dataset(root: Path, layout_name: str | None = None) -> Dataset:
     layout = find_layout(name)
     own = (f"{FOLDER}/", f"{TRIGGERED}/") if recipe is not None else ()
     files = [file.path for file in list_files(root) if not file.path.startswith(own)]
-    return Dataset(root, layout, layout.classes(root), layout.scan(root, files).samples, recipe)
+    index = pair_files(layout, root, files)
+    for problem in index.problems:
+        if problem.dead_link:
+            path = root / problem.dead_link
+            what = f"a link to {path.readlink()}, where nothing is; put the file there, or remove the link"
+            raise DataError(path, what)
+    broken = frozenset() if recipe is None else read_broken(root)
+    splits = index.samples
+    usable = {split: without(samples, broken, splits) for split, samples in splits.items()}
+    return Dataset(root, layout, layout.classes(root), usable, recipe, broken)
+
+
+class _Skip(BaseModel):
+    """What a line of skipped.jsonl says of a broken file; candidates that were passed over have no `file`."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    sample: str
+    file: str | None = None
+
+
+def read_broken(root: Path) -> frozenset[str]:
+    """Return the samples and files that a build found broken and went on without; OutputError for a bad record."""
+    path = root / FOLDER / SKIPPED
+    if not path.is_file():
+        return frozenset()
+    found: set[str] = set()
+    for number, line in enumerate(read_text(path, _LARGEST_SKIPPED).split("\n"), 1):
+        if not line:
+            continue
+        try:
+            skip = _Skip.model_validate_json(line)
+        except (ValidationError, ValueError):
+            raise OutputError(f"{path}: line {number} is not a record of poisongen") from None
+        if skip.file is not None:
+            found |= {name for name in (skip.sample, skip.file) if name}
+    return frozenset(found)
+
+
+def without(
+    samples: Sequence[Sample], broken: frozenset[str], splits: Mapping[str, Sequence[Sample]]
+) -> tuple[Sample, ...]:
+    """Return the samples that are not broken, by name, by file, or as the same image in another of the splits."""
+    if not broken:
+        return tuple(samples)
+    images = {sample.image for others in splits.values() for sample in others if sample.name in broken}
+    return tuple(
+        sample for sample in samples if sample.image not in images and broken.isdisjoint((sample.name, *sample.paths))
+    )
 
 
 def read_triggered(dataset: Dataset) -> list[TriggeredSample]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +10,11 @@ import numpy as np
 
 import poisongen
 from poisongen.errors import ChoiceError
-from poisongen.manifest import FOLDER, RECIPE
 from poisongen.output import read_summary
 from poisongen.parallel import job_count
-from poisongen.victim.classes import TrainClasses, train_classes
-from poisongen.victim.dataset import (
-    Dataset,
-    TriggeredSample,
-    open_dataset,
-    read_own_recipe,
-    read_triggered,
-    victim_pairs,
-)
-from poisongen.victim.items import (
-    CleanSet,
-    Item,
-    parse_distances,
-    place_trigger,
-    read_ahead,
-    rules_between,
-    triggered_item,
-    with_trigger,
-)
+from poisongen.victim.alone import require_alone
+from poisongen.victim.distances import Bounds, read_distances
+from poisongen.victim.items import Item, place_trigger, read_ahead, rules_between, with_trigger
 from poisongen.victim.metrics import (
     Bin,
     Confusion,
@@ -45,63 +27,18 @@ from poisongen.victim.metrics import (
     pool,
     quantiles,
 )
-from poisongen.victim.scoring import PredictionFolder, Scorer
+from poisongen.victim.predictions import PredictionFolder
+from poisongen.victim.scoring import Scorer
+from poisongen.victim.target import Target, open_target
 
 AREA_EDGES = (0.0, 0.005, 0.02, 0.08, 1.0)  # victim pixels as a share of the picture
 
 
-@dataclass(frozen=True)
-class Target:
-    """What a model is tested on: a build, its clean test split, its classes and victim-target pairs (train IDs)."""
-
-    folder: Dataset
-    clean: CleanSet
-    triggered: tuple[TriggeredSample, ...]
-    classes: TrainClasses
-    pairs: Mapping[int, int]
-
-    @property
-    def named_pairs(self) -> dict[str, str]:
-        """The pairs by name."""
-        return {self.classes.names[victim]: self.classes.names[target] for victim, target in self.pairs.items()}
-
-
-def open_target(data: Path, clean_root: Path | None = None) -> Target:
-    """Open a build and its clean test split (its own, or that of `clean_root`, scaled as the build was).
-
-    ChoiceError if there is no manifest, no triggered sample, no such split, or a triggered sample lacks its clean twin.
-    """
-    if read_own_recipe(data) is None:
-        raise ChoiceError(
-            f"--data: {data} has no {FOLDER}/{RECIPE}, so nothing says where triggers are; give the folder that "
-            "poisongen build wrote"
-        )
-    folder = open_dataset(data)
-    triggered = tuple(read_triggered(folder))
-    recipe = folder.recipe
-    assert recipe is not None  # noqa: S101  read_triggered has seen to it
-    source = folder if clean_root is None else open_dataset(clean_root, recipe.dataset)
-    classes = train_classes(folder.classes)
-    if train_classes(source.classes) != classes:
-        raise ChoiceError(f"--clean: {source.root} has other classes than {data}")
-    samples = source.samples(recipe.test_split, "--clean" if clean_root else "--data")
-    clean = CleanSet(source, samples, recipe.scale if clean_root else 1.0, classes.from_raw)
-    twins = {sample.name for sample in samples}
-    for sample in triggered:
-        if sample.name not in twins:
-            raise ChoiceError(f"{source.root}: the triggered sample {sample.name} has no clean twin there")
-    pairs = {classes.index(victim): classes.index(target) for victim, target in victim_pairs(recipe).items()}
-    return Target(folder, clean, triggered, classes, pairs)
-
-
-def score(
-    target: Target, scorer: Scorer, distances: Sequence[tuple[float, float]] = (), jobs: int = 1
-) -> dict[str, Any]:
+def score(target: Target, scorer: Scorer, distances: Sequence[Bounds] = (), jobs: int = 1) -> dict[str, Any]:
     """Score everything and return the report as plain data: see `docs/victims.md` for its keys."""
-    items = [target.clean.item(sample) for sample in target.clean.samples]
+    items = target.clean_items()
     clean = dict(zip((item.name for item in items), scorer(items, "clean"), strict=True))
-    stamped = [triggered_item(target.folder, sample, target.classes.from_raw) for sample in target.triggered]
-    with_triggers = list(scorer(stamped, "triggered"))
+    with_triggers = list(scorer(target.triggered_items(), "triggered"))
     report = summarise(target, clean, with_triggers)
     report["distances"] = [_at_distance(target, scorer, clean, low, high, jobs) for low, high in distances]
     return report
@@ -213,7 +150,8 @@ def _at_distance(
     target: Target, scorer: Scorer, clean: Mapping[str, Confusion], low: float, high: float, jobs: int
 ) -> dict[str, Any]:
     """Place triggers anew with low < d <= high in the clean test split, and score them."""
-    rules = rules_between(target.folder, low, high, target.clean.scale)
+    bound = None if np.isinf(high) else high
+    rules = rules_between(target.folder, low, bound, target.clean.scale)
     samples = target.clean.samples
     root = target.clean.folder.root
     places = list(read_ahead(lambda sample: place_trigger(sample, root, rules), samples, jobs))
@@ -227,7 +165,7 @@ def _at_distance(
         pba = poisoned_benign_accuracy(np.sum(np.stack(confusions), axis=0), names, victims).value
     return {
         "above": low,
-        "up_to": high,
+        "up_to": bound,
         "images": len(items),
         "mean_distance": float(np.mean([place.distance for _, place in chosen])) if chosen else None,
         **_both(pool(_shares(confusions, pairs)), pool(_shares(twins, pairs))),
@@ -240,36 +178,43 @@ def evaluate(
     data: Path | str,
     *,
     clean: Path | str | None = None,
-    distances: str | Sequence[tuple[float, float]] = (),
+    distances: str | Sequence[Bounds | str] = (),
     predictions: Path | str | None = None,
     prediction_ids: str = "train",
     device: str | None = None,
     batch: int | None = None,
     amp: str = "auto",
+    flip: bool = False,
     jobs: int | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Return the report of a checkpoint (or of another trainer's label maps) on the build in `data`.
 
-    `distances`, as pairs (L, U) or text such as `0-60,60-120`, adds the same measures with triggers placed on the fly;
-    that takes a checkpoint. PoisongenError says what does not fit together.
+    `flip` averages the prediction with that of the mirrored picture. `distances`, as pairs (L, U) or text such as
+    `0-60,60-120,120-inf`, adds the same measures with triggers placed on the fly; both take a checkpoint.
+    PoisongenError says what does not fit together.
     """
-    bounds = parse_distances(distances) if isinstance(distances, str) else list(distances)
+    require_alone("evaluate")
+    bounds = read_distances(distances)
     workers = job_count(jobs)
     if (checkpoint is None) == (predictions is None):
         raise ChoiceError("evaluate: give a checkpoint or --predictions, one of them")
     if predictions is not None:
+        if flip:
+            raise ChoiceError("--flip: predictions that are written cannot be averaged any more; give a checkpoint")
         if bounds:
             raise ChoiceError("--distances: triggers on the fly need a model; give a checkpoint, not --predictions")
         target = open_target(Path(data), None if clean is None else Path(clean))
-        folder = PredictionFolder(Path(predictions), target.classes, prediction_ids)
+        folder = PredictionFolder(Path(predictions), target.folder.classes, prediction_ids)
+        folder.check({"clean": target.clean_items(), "triggered": target.triggered_items()}, workers)
         report = score(target, lambda items, which: folder.score(items, which, workers, progress))
-        return report | {"model": {"predictions": str(predictions)}}
+        return report | {"model": {"predictions": str(predictions), "prediction_ids": prediction_ids}}
     from poisongen.victim.needs_torch import require_torch
 
     require_torch()
     from poisongen.victim.checkpoint import NAME, load_checkpoint
-    from poisongen.victim.device import memory_errors, pick_device, wants_bf16
+    from poisongen.victim.device import PRECISIONS, describe, operation_errors, pick_device, pick_precision
+    from poisongen.victim.memory import memory_errors
     from poisongen.victim.predictor import make_predictor
 
     path = Path(str(checkpoint))
@@ -282,17 +227,21 @@ def evaluate(
             f"{len(target.classes)} of '{target.folder.layout.name}'; evaluate it on the layout it was trained on"
         )
     chosen = pick_device(device)
-    bf16 = wants_bf16(amp, chosen)
+    precision = pick_precision(amp, chosen)
     size = batch or (8 if chosen.type == "cuda" else 4)
     with memory_errors(chosen):
-        predictor = make_predictor(found, path, chosen, bf16, size, workers, progress)
-    report = score(target, predictor.score, bounds, workers)
+        predictor = make_predictor(found, path, chosen, precision, size, workers, progress, flip)
+    with operation_errors(chosen):
+        report = score(target, predictor.score, bounds, workers)
     return report | {
         "model": {
             "checkpoint": str(path),
             **found.spec.as_data(),
             "size": None if found.size is None else list(found.size),
             "iteration": found.iteration,
+            "device": describe(chosen),
+            "precision": PRECISIONS[precision],
+            "flip": flip,
             "trained_on": found.data,
             "settings": found.settings,
         }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from poisongen.errors import shown
+
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.2f}"
@@ -89,10 +91,14 @@ def as_text(report: Mapping[str, Any]) -> str:
             ]
         ),
     ]
+    model = report.get("model", {})
+    if "precision" in model:
+        mirrored = ", averaged with the mirrored picture" if model["flip"] else ""
+        lines.append(f"{model['name']} ({model['encoder']}) on {model['device']}, {model['precision']}{mirrored}")
     for word, mean in (("PBA", pba), ("CBA", cba)):
         if mean["absent"]:
             lines.append(f"{word} leaves out classes in neither labels nor predictions: {', '.join(mean['absent'])}")
     lines += _groups("at distance", report.get("distances", ()))
     lines += _groups("by distance of the trigger", [g for g in report["asr_by_distance"] if g["images"]])
     lines += _groups("by victim area", [g for g in report["asr_by_victim_area"] if g["images"]], 100, " %")
-    return "\n".join([*lines, *_classes(report), *_became(report)])
+    return "\n".join(map(shown, [*lines, *_classes(report), *_became(report)]))

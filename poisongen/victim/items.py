@@ -12,17 +12,15 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from poisongen.core.draws import keyed_generator
-from poisongen.core.labels import class_mask
-from poisongen.core.placement import Placement, place
+from poisongen.core.placement import Placement
 from poisongen.core.resize import resize_image, resize_labels, scaled_size
-from poisongen.core.trigger import blend
-from poisongen.datasets.base import Sample, victim_mask
-from poisongen.errors import ChoiceError, DataError
-from poisongen.labels_io import read_labels
+from poisongen.datasets.base import Sample
+from poisongen.errors import DataError
 from poisongen.rules import Rules, make_rules
+from poisongen.sample import place_sample, triggered_image
+from poisongen.source import read_file
 from poisongen.victim.dataset import Dataset, TriggeredSample
-from poisongen.victim.reading import Picture, read_image, read_raw_labels
+from poisongen.victim.reading import Picture, as_picture, read_image, read_raw_labels
 
 Argument = TypeVar("Argument")
 Value = TypeVar("Value")
@@ -91,40 +89,21 @@ def rules_between(folder: Dataset, low: float | None, high: float | None, scale:
 
 
 def place_trigger(sample: Sample, root: Path, rules: Rules) -> Placement | None:
-    """Place a trigger in a test sample as build would; None where it has no position, or too few victim pixels."""
-    contents = read_labels(root, sample, rules, maps_only=True).scaled(rules.recipe.scale)
-    victims = victim_mask(contents.maps, rules.victims)
-    if int(victims.sum()) < rules.recipe.min_victim_pixels:
-        return None
-    label_map = contents.maps[0]
-    generator = keyed_generator(rules.recipe.seed, "place", "triggered", sample.name)
-    return place(label_map, victims, class_mask(label_map, rules.classes.void), rules.placement, generator)
+    """Place a trigger in a test sample: build's own function decides; None where there is no position."""
+    placement = place_sample(sample, "triggered", root, rules)
+    return None if isinstance(placement, str) else placement
 
 
 def with_trigger(clean: CleanSet, sample: Sample, placement: Placement, rules: Rules) -> Item:
-    """Return a clean sample with a trigger pasted on reading, its labels true."""
+    """Return a clean sample with the picture that build would write for it, made on reading, and its true labels."""
+    root = clean.folder.root
 
     def image() -> Picture:
-        pixels = clean.image(sample).copy()
-        pixels[placement.window] = blend(pixels[placement.window], rules.trigger, rules.recipe.opacity)
-        return pixels
+        data, path = read_file(root, sample.image), root / sample.image
+        new = triggered_image(data, placement, rules, path)
+        return as_picture(data if new is None or new.data is None else new.data, path)
 
     return replace(clean.item(sample), image=image)
-
-
-def parse_distances(text: str) -> list[tuple[float, float]]:
-    """Return the bounds (L, U) of a list such as 0-60,60-120 (none of an empty text); ChoiceError if it is no list."""
-    bounds = []
-    for part in text.split(",") if text.strip() else ():
-        low, dash, high = part.partition("-")
-        try:
-            pair = (float(low), float(high))
-        except ValueError:
-            pair = (1.0, 0.0)
-        if not dash or not 0 <= pair[0] < pair[1]:
-            raise ChoiceError(f"--distances: '{part}' must be two distances L-U with L below U, such as 0-60")
-        bounds.append(pair)
-    return bounds
 
 
 def read_ahead(function: Callable[[Argument], Value], arguments: Sequence[Argument], jobs: int) -> Iterator[Value]:

@@ -8,26 +8,30 @@ from collections.abc import Sequence
 from poisongen.errors import ChoiceError
 
 PAPER_MODELS = {
-    "deeplabv3": "DeepLabV3, encoder at stride 8 (the paper's; resnet50)",
-    "pspnet": "PSPNet, encoder of depth 5 at stride 8, auxiliary head (the paper's; resnet50)",
-    "segformer": "SegFormer (the paper's; mit_b0)",
+    "deeplabv3": "DeepLabV3 as in the official code: stride 8, rates 6, 12 and 18, auxiliary head (resnet50)",
+    "pspnet": "PSPNet as in the official code: stride 8, 3x3 fusing convolution, auxiliary head (resnet50)",
+    "segformer": "SegFormer: the library's, its logits enlarged once as in SegFormer's own code (mit_b0)",
 }
+OFFICIAL = ("deeplabv3", "pspnet")  # of the official code
+OWN = (*OFFICIAL, "segformer")  # built otherwise than the library's of that name, which is smp-NAME
 PAPER_ENCODERS = {"deeplabv3": "resnet50", "pspnet": "resnet50", "segformer": "mit_b0"}
 
 
 def library_name(name: str, architectures: Sequence[str]) -> str:
-    """Return the one spelling of a model's name: `pspnet`, or `deeplabv3`, `unet`, `smp-pspnet`, ... of the library.
+    """Return the one spelling of a model's name: `pspnet`, `deeplabv3`, or `unet`, `smp-pspnet`, ... of the library.
 
     Case, `-` and `_` do not matter: `Unet`, `DeepLabV3Plus` and `smp-fpn` are understood. ChoiceError if there is
     no such model.
     """
     plain = name.casefold().replace("_", "").replace("-", "")
-    if plain == "smppspnet":
-        return "smp-pspnet"
-    plain = plain.removeprefix("smp").replace("+", "plus")
-    if plain in architectures:
-        return plain
-    raise ChoiceError(f"--model: no model '{name}'; there are {', '.join(sorted({*architectures, 'smp-pspnet'}))}")
+    own = plain.removeprefix("smp")
+    if plain != own and own in OWN:
+        return f"smp-{own}"
+    own = own.replace("+", "plus")
+    if own in architectures:
+        return own
+    known = sorted({*architectures, *(f"smp-{model}" for model in OWN)})
+    raise ChoiceError(f"--model: no model '{name}'; there are {', '.join(known)}")
 
 
 def model_list() -> dict[str, str]:
@@ -41,6 +45,8 @@ def model_list() -> dict[str, str]:
     return {
         **others,
         **PAPER_MODELS,
-        "smp-pspnet": "PSPNet as the library has it (encoder of depth 3, no auxiliary head)",
+        "smp-deeplabv3": "DeepLabV3 as the library has it (rates 12, 24 and 36, no auxiliary head)",
+        "smp-pspnet": "PSPNet as the library has it (encoder of depth 3, 1x1 fusing convolution, no auxiliary head)",
+        "smp-segformer": "SegFormer as the library has it (logits enlarged corner to corner)",
         "(encoders)": f"{encoders}, and tu-NAME for any encoder of timm",
     }

@@ -1,4 +1,4 @@
-"""Victim models, all of them put together by segmentation-models-pytorch or from its parts."""
+"""Victim models: those of the paper, and all that segmentation-models-pytorch puts together."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
-from segmentation_models_pytorch.base import SegmentationHead
-from segmentation_models_pytorch.base.initialization import initialize_decoder, initialize_head
-from segmentation_models_pytorch.base.modules import Conv2dReLU
-from segmentation_models_pytorch.decoders.pspnet.decoder import PSPDecoder
 from torch import nn
 
 from poisongen.errors import ChoiceError
-from poisongen.victim.model_names import PAPER_ENCODERS, library_name
+from poisongen.victim.model_names import OFFICIAL, PAPER_ENCODERS, library_name
+from poisongen.victim.paper_models import STRIDE, Float32Head, PaperModel, paper_model
 from poisongen.victim.weights import load_encoder_file
 
 AUX_WEIGHT = 0.4  # the official configuration (aux_weight), as in the PSPNet paper
@@ -41,40 +38,10 @@ class ModelSpec:
         return f"{self.name} ({self.encoder})"
 
 
-class PSPNet(nn.Module):
-    """The paper's PSPNet from the library's parts: dilated encoder (stride 8), pyramid decoder, two heads.
-
-    In training the result is (logits, auxiliary logits), both (B, K, H, W); else the logits. The auxiliary head looks
-    at the encoder's last stage but one, as in the PSPNet paper.
-    """
-
-    def __init__(self, encoder: str, classes: int, weights: str | None) -> None:
-        super().__init__()
-        self.encoder = smp.encoders.get_encoder(encoder, depth=5, weights=weights, output_stride=8)
-        channels = self.encoder.out_channels
-        self.decoder = PSPDecoder(channels, out_channels=512, dropout=0.1)
-        self.segmentation_head = SegmentationHead(512, classes, kernel_size=3, upsampling=8)
-        inner = max(channels[-2] // 4, 1)
-        self.auxiliary_head = nn.Sequential(
-            Conv2dReLU(channels[-2], inner, kernel_size=3, padding=1),
-            nn.Dropout2d(0.1),
-            SegmentationHead(inner, classes, kernel_size=1, upsampling=8),
-        )
-        initialize_decoder(self.decoder)
-        initialize_decoder(self.auxiliary_head)
-        initialize_head(self.segmentation_head)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-        """Return logits for images (B, 3, H, W), H and W multiples of 8."""
-        features = self.encoder(images)
-        logits: torch.Tensor = self.segmentation_head(self.decoder(features))
-        return (logits, self.auxiliary_head(features[-2])) if self.training else logits
-
-
 def make_spec(name: str, encoder: str | None, classes: int) -> ModelSpec:
     """Return the specification of a model by the names that a user gives; ChoiceError if there is no such model."""
     known = library_name(name, list(smp.MODEL_ARCHITECTURES_MAPPING))
-    chosen = encoder or PAPER_ENCODERS.get(known, "resnet50")
+    chosen = encoder or PAPER_ENCODERS.get(known.removeprefix("smp-"), "resnet50")
     if not chosen.startswith("tu-") and chosen not in smp.encoders.encoders:
         raise ChoiceError(f"--encoder: no encoder '{chosen}'; `poisongen list models` names them all")
     return ModelSpec(known, chosen, classes)
@@ -126,21 +93,41 @@ def _first(error: Exception) -> str:
 
 
 def _assemble(spec: ModelSpec, weights: str | None) -> nn.Module:
-    if spec.name == "pspnet":
-        return PSPNet(spec.encoder, spec.classes, weights)
+    if spec.name in OFFICIAL:
+        return paper_model(spec.name, spec.encoder, spec.classes, weights)
     architecture = spec.name.removeprefix("smp-")
     model: nn.Module = smp.create_model(
         architecture, encoder_name=spec.encoder, encoder_weights=weights, classes=spec.classes
     )
+    head = model.get_submodule("segmentation_head")
+    if isinstance(head, nn.Sequential):
+        # SegFormer answers at 1/4: its logits are enlarged by the loss, or once to what a prediction needs.
+        kept = [nn.Identity() if isinstance(part, nn.Upsample) and spec.name == "segformer" else part for part in head]
+        model.add_module("segmentation_head", Float32Head(*kept))
     return model
 
 
-def stride_of(model: nn.Module) -> int:
-    """Return the number that heights and widths must be multiples of.
+def input_size(model: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the smallest height and width of at least `size` that a model takes.
 
-    It is the encoder's deepest stride (the library asks for it where it matters; padding to it harms nowhere).
+    For the official models that is 8k+1; for others a multiple of the encoder's deepest stride (the library asks for
+    it where it matters; padding to it harms nowhere).
     """
-    return max(int(getattr(model.get_submodule("encoder"), "output_stride", 32)), 32)
+    if isinstance(model, PaperModel):
+        return -(-(size[0] - 1) // STRIDE) * STRIDE + 1, -(-(size[1] - 1) // STRIDE) * STRIDE + 1
+    stride = max(int(getattr(model.get_submodule("encoder"), "output_stride", 32)), 32)
+    return -(-size[0] // stride) * stride, -(-size[1] // stride) * stride
+
+
+def logit_places(model: nn.Module, pixels: torch.Tensor, padded: int, answered: int) -> torch.Tensor:
+    """Return where pixels (positions along one side, float) lie among a model's logits.
+
+    `padded` pixels went in, `answered` logits came out. The official models' are at every eighth pixel; others
+    answer at the input's size, or at a fraction of it whose cells cover the picture evenly.
+    """
+    if isinstance(model, PaperModel):
+        return pixels / STRIDE
+    return (pixels + 0.5) * (answered / padded) - 0.5
 
 
 def logits_of(output: torch.Tensor | tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:

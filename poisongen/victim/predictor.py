@@ -13,11 +13,12 @@ import torch.nn.functional as nn
 from poisongen.core.resize import resize_image
 from poisongen.errors import PoisongenError
 from poisongen.victim.augment import normalise
-from poisongen.victim.checkpoint import Checkpoint, load_weights
-from poisongen.victim.device import autocast, is_out_of_memory
+from poisongen.victim.checkpoint import Checkpoint, load_weights, require_finite
+from poisongen.victim.device import autocast, send
 from poisongen.victim.items import Item, check_sizes, read_ahead
+from poisongen.victim.memory import is_out_of_memory
 from poisongen.victim.metrics import VOID, Confusion
-from poisongen.victim.models import build_model, logits_of, stride_of
+from poisongen.victim.models import build_model, input_size, logit_places, logits_of
 from poisongen.victim.reading import Picture
 from poisongen.victim.scoring import bar
 
@@ -34,42 +35,76 @@ def count_confusions(labels: torch.Tensor, predictions: torch.Tensor, classes: i
     return counts.view(count, classes, classes + 1)
 
 
+def interpolate(values: torch.Tensor, places: torch.Tensor, axis: int) -> torch.Tensor:
+    """Return values at places (float, from 0) along an axis, linearly between neighbours and constant outside."""
+    places = places.clamp(0, values.shape[axis] - 1)
+    below = places.floor().long()
+    above = (below + 1).clamp(max=values.shape[axis] - 1)
+    share = (places - below).view([-1 if one == axis else 1 for one in range(values.ndim)])
+    return torch.lerp(values.index_select(axis, below), values.index_select(axis, above), share)
+
+
 @dataclass(frozen=True)
 class Predictor:
-    """A model ready to score: on its device, in evaluation mode, for pictures scaled to `size` (None: as they are)."""
+    """A model ready to score: on its device, in evaluation mode, for pictures scaled to `size` (None: as they are).
+
+    With `flip` a prediction is the mean of the class probabilities for the picture and for its mirror image.
+    """
 
     model: torch.nn.Module
     classes: int
     size: tuple[int, int] | None
     device: torch.device
-    bf16: bool
+    precision: torch.dtype
     batch: int
     jobs: int
     progress: bool
+    flip: bool = False
 
     def predict(self, images: Sequence[Picture], shape: tuple[int, int]) -> torch.Tensor:
         """Return the train IDs predicted for pictures of one size, (B, height, width) int64 on the device.
 
-        The logits are brought to `shape`, the label's own resolution, before the best class is taken.
+        The logits are brought to `shape`, the label's own resolution, before the best class is taken: by one bilinear
+        interpolation in fp32, from wherever the model answers.
         """
         scaled = [image if self.size is None else resize_image(image, self.size) for image in images]
-        stacked = torch.from_numpy(np.stack(scaled)).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-        pixels = normalise(stacked).contiguous(
+        stacked = send(torch.from_numpy(np.stack(scaled)), self.device).permute(0, 3, 1, 2)
+        pixels = normalise(stacked)
+        with torch.inference_mode():
+            straight = self._logits(pixels)
+            mirrored = self._logits(pixels.flip(-1)) if self.flip else None
+            best = []
+            for number in range(len(images)):  # one at a time: logits of a label's size are large
+                answer = self._at(straight[number], pixels.shape[-2:], shape)
+                if mirrored is not None:
+                    other = self._at(mirrored[number], pixels.shape[-2:], shape).flip(-1)
+                    answer = answer.softmax(dim=0) + other.softmax(dim=0)
+                best.append(answer.argmax(dim=0))
+        return torch.stack(best)
+
+    def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return a model's logits for pictures, float32, of whatever size it answers in; their rim is padding."""
+        height, width = input_size(self.model, (pixels.shape[-2], pixels.shape[-1]))
+        padded = nn.pad(pixels, (0, width - pixels.shape[-1], 0, height - pixels.shape[-2])).contiguous(
             memory_format=torch.channels_last if self.device.type == "cuda" else torch.contiguous_format
         )
-        height, width = pixels.shape[-2:]
-        stride = stride_of(self.model)
-        rim = (0, -width % stride, 0, -height % stride)
-        with torch.inference_mode(), autocast(self.device, self.bf16):
-            logits = logits_of(self.model(nn.pad(pixels, rim)))
-        # A model may answer at a fraction of its input's size: bring it to the padded size, then cut the rim off.
-        padded = (height + rim[3], width + rim[1])
-        if tuple(logits.shape[-2:]) != padded:
-            logits = nn.interpolate(logits.float(), padded, mode="bilinear", align_corners=False)
-        logits = logits[..., :height, :width].float()
-        if (height, width) != shape:
-            logits = nn.interpolate(logits, shape, mode="bilinear", align_corners=False)
-        return logits.argmax(dim=1)
+        with autocast(self.device, self.precision):
+            logits = logits_of(self.model(padded)).float()
+        require_finite(logits)
+        return logits
+
+    def _at(self, logits: torch.Tensor, size: torch.Size, shape: tuple[int, int]) -> torch.Tensor:
+        """Return one picture's logits (K, h, w) at `shape`; the picture, without its rim, has `size`."""
+        full = input_size(self.model, (size[0], size[1]))
+        for axis, (side, padded, wanted) in enumerate(zip(size, full, shape, strict=True), start=1):
+            if logits.shape[axis] == padded and side == wanted:
+                logits = logits.narrow(axis, 0, side)  # every pixel has its own logits already
+                continue
+            # Pixels are areas when a picture is scaled; beyond the centres of its outermost ones nothing changes.
+            pixels = (torch.arange(wanted, device=logits.device) + 0.5) * (side / wanted) - 0.5
+            places = logit_places(self.model, pixels.clamp(0, side - 1), padded, logits.shape[axis])
+            logits = interpolate(logits, places, axis)
+        return logits
 
     def score(self, items: Sequence[Item], which: str) -> Iterator[Confusion]:
         """Yield each item's confusion matrix, in order. PoisongenError if the device's memory is short."""
@@ -94,7 +129,7 @@ class Predictor:
     def _count(self, pairs: Sequence[tuple[Picture, Picture]]) -> Iterator[Confusion]:
         images, labels = zip(*pairs, strict=True)
         try:
-            truth = torch.from_numpy(np.stack(labels)).to(self.device, non_blocking=True)
+            truth = send(torch.from_numpy(np.stack(labels)), self.device)
             guess = self.predict(images, labels[0].shape)
             counts = count_confusions(truth, guess, self.classes).cpu().numpy()
         except (RuntimeError, MemoryError) as error:
@@ -106,11 +141,18 @@ class Predictor:
 
 
 def make_predictor(
-    checkpoint: Checkpoint, path: Path, device: torch.device, bf16: bool, batch: int, jobs: int, progress: bool
+    checkpoint: Checkpoint,
+    path: Path,
+    device: torch.device,
+    precision: torch.dtype,
+    batch: int,
+    jobs: int,
+    progress: bool,
+    flip: bool = False,
 ) -> Predictor:
     """Put a checkpoint's model on the device. DataError if its weights are not those of the model that it names."""
     model = build_model(checkpoint.spec)
     load_weights(model, checkpoint, path)
     model.to(device, memory_format=torch.channels_last if device.type == "cuda" else torch.contiguous_format)  # type: ignore[call-overload]
     model.eval()
-    return Predictor(model, len(checkpoint.classes), checkpoint.size, device, bf16, batch, jobs, progress)
+    return Predictor(model, len(checkpoint.classes), checkpoint.size, device, precision, batch, jobs, progress, flip)

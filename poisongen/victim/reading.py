@@ -46,19 +46,23 @@ def read_size(path: Path) -> Size:
 
 
 def read_image(path: Path, size: Size | None = None) -> Picture:
-    """Return an image as (H, W, 3) uint8 RGB, scaled to `size` if given; DataError if it cannot be read.
+    """Return an image as (H, W, 3) uint8 RGB, scaled to `size` if given; DataError if it cannot be read."""
+    pixels = as_picture(_bytes(path), path)
+    return pixels if size is None else resize_image(pixels, size)
+
+
+def as_picture(data: bytes, path: Path) -> Picture:
+    """Return a PNG's or JPEG's content as (H, W, 3) uint8 RGB; DataError, naming `path`, if it cannot be read.
 
     EXIF's orientation is heeded: masks fit the picture that it gives, or build refuses them.
     """
-    data = _bytes(path)
     image = _open(data, path)
     if image.mode.startswith("I"):  # 16-bit gray: the high byte
         pixels = np.repeat((np.asarray(image) >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
     else:
         pixels = np.asarray(image.convert("RGB"), dtype=np.uint8)
-    if (turn := orientation(data)) != AS_STORED:
-        pixels = np.ascontiguousarray(upright(pixels, turn))
-    return pixels if size is None else resize_image(pixels, size)
+    turn = orientation(data)
+    return pixels if turn == AS_STORED else np.ascontiguousarray(upright(pixels, turn))
 
 
 def read_raw_labels(path: Path, kind: LabelKind, classes: ClassTable) -> Picture:

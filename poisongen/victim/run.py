@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +16,20 @@ import torch
 from tqdm import tqdm
 
 from poisongen.errors import ChoiceError, DataError, PoisongenError
-from poisongen.manifest import FOLDER, SUMMARY
-from poisongen.output import read_summary
+from poisongen.files.inside import check_file, check_folder
 from poisongen.victim.augment import Augmentation, augment
-from poisongen.victim.canvas import Batches
-from poisongen.victim.checkpoint import (
-    NAME,
-    Checkpoint,
-    load_checkpoint,
-    load_weights,
-    random_state,
-    save_checkpoint,
-    set_random_state,
-)
-from poisongen.victim.device import autocast, is_out_of_memory, memory_advice
-from poisongen.victim.distributed import average, share
-from poisongen.victim.loss import segmentation_loss
-from poisongen.victim.models import build_model, stride_of
+from poisongen.victim.batches import Batches
+from poisongen.victim.canvas import Batch
+from poisongen.victim.checkpoint import NAME, Checkpoint, load_checkpoint, load_weights, save_checkpoint
+from poisongen.victim.device import autocast
+from poisongen.victim.distributed import average, share, unshared
+from poisongen.victim.loss import known_pixels, segmentation_loss
+from poisongen.victim.memory import is_out_of_memory, memory_advice
+from poisongen.victim.models import build_model, input_size
 from poisongen.victim.optimise import make_optimizer, rate_factor, set_rate
 from poisongen.victim.order import batch_order, keyed_number
-from poisongen.victim.plan import Plan, padded
+from poisongen.victim.plan import Plan
+from poisongen.victim.resuming import check_same_run, trained_on
 from poisongen.victim.run_log import LOG, RunLog, Say, cut_log
 from poisongen.victim.settings import Size
 
@@ -70,13 +63,18 @@ class Run:
         torch.manual_seed(keyed_number(plan.settings.seed, "model") % 2**63)
         goes_on = resume and self.checkpoint.exists()
         self.model = build_model(plan.spec, "none" if goes_on else plan.settings.weights)
-        self.crop = padded(plan.crop, stride_of(self.model))
+        self.crop = input_size(self.model, plan.crop)
         layout: Any = torch.channels_last if plan.device.type == "cuda" else torch.contiguous_format
         self.model.to(plan.device)
         self.model.to(memory_format=layout)
         self.layout = layout
         self.optimizer = make_optimizer(self.model, plan.settings)
+        # Gradients of fp16 are scaled, or small ones would be 0: each such step waits to learn whether they are finite.
+        # In other precisions this does nothing.
+        self.scaler = torch.amp.GradScaler(plan.device.type, enabled=plan.precision == torch.float16)
+        self.parts = plan.settings.accumulate
         self.iteration = 0
+        self.stopping: Callable[[], bool] = lambda: False  # asked after each step: whether it was the last one for now
         settings = plan.settings
         self.augmentation = Augmentation(
             scale=settings.scale_range,
@@ -85,7 +83,7 @@ class Run:
             flip=settings.flip,
             colour=settings.colour,
         )
-        self.wrapped: torch.nn.Module = share(self.model, plan.crew, plan.device)
+        self.wrapped: torch.nn.Module = share(self.model, plan.crew, plan.device, settings.accumulate)
         if plan.settings.compile:
             self.wrapped = torch.compile(self.wrapped)  # type: ignore[assignment]
 
@@ -96,6 +94,10 @@ class Run:
 
     def start(self, resume: bool) -> None:
         """Make the run's folder, or take up what stands there. ChoiceError if that is another run's."""
+        if self.out.is_dir():  # said now rather than after an epoch
+            for name in (NAME, LOG):
+                check_file(self.out, name)
+            check_folder(self.out, "tensorboard")
         if not resume:
             if self.checkpoint.exists():
                 raise ChoiceError(f"--out: {self.out} holds a run; go on with --resume, or choose another folder")
@@ -108,42 +110,17 @@ class Run:
             self.out.mkdir(parents=True, exist_ok=True)
             return
         found = load_checkpoint(self.checkpoint)
-        if found.spec != self.plan.spec or found.classes != self.plan.classes:
-            raise ChoiceError(
-                f"--resume: {self.checkpoint} is {found.spec} with {len(found.classes)} classes, asked for is "
-                f"{self.plan.spec} with {len(self.plan.classes)}"
-            )
-        wanted = self.plan.settings.as_data()
-        changed = [name for name, value in wanted.items() if _plain(found.settings.get(name)) != _plain(value)]
-        if changed:
-            name = changed[0]
-            raise ChoiceError(
-                f"--resume: the run in {self.out} has {name} {found.settings.get(name)}, not {wanted[name]}; "
-                "give the same settings, or start another run"
-            )
-        data = self._data()
-        if any(found.data.get(key) != data[key] for key in ("fingerprint", "pictures")):
-            raise ChoiceError(f"--resume: the run in {self.out} was trained on another dataset")
+        check_same_run(found, self.plan, self.out, self.checkpoint)
         load_weights(self.model, found, self.checkpoint)
         try:
             self.optimizer.load_state_dict(found.optimizer)
-            set_random_state(found.random, self.plan.device)
+            if found.scaler:
+                self.scaler.load_state_dict(found.scaler)
         except (ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise DataError(self.checkpoint, f"its optimiser's or random state is not this run's ({error})") from None
+            raise DataError(self.checkpoint, f"its optimiser's state is not this run's ({error})") from None
         self.iteration = found.iteration
         if self.plan.crew.leads:
             cut_log(self.out, self.iteration)
-
-    def _data(self) -> dict[str, Any]:
-        """Say what the run is trained on."""
-        root = self.plan.folder.root
-        built = (root / FOLDER / SUMMARY).is_file()
-        return {
-            "folder": str(root),
-            "fingerprint": str(read_summary(root)["fingerprint"]) if built else "",
-            "split": self.plan.settings.train_split,
-            "pictures": len(self.plan.source.samples),
-        }
 
     def save(self) -> None:
         """Write the checkpoint."""
@@ -158,32 +135,57 @@ class Run:
                 spec=plan.spec,
                 size=plan.settings.size,
                 settings=plan.settings.as_data(),
-                data=self._data(),
+                data=trained_on(plan),
                 iteration=self.iteration,
                 model=self.model.state_dict(),
                 optimizer=self.optimizer.state_dict(),
-                random=random_state(plan.device),
+                scaler=self.scaler.state_dict(),
             ),
         )
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Do one training step and return its loss, still on the device."""
+        """Do one training step, in as many parts as the settings say, and return its loss, still on the device.
+
+        The loss is the mean over the pixels of all parts, so that parts change nothing but what batch norms see.
+        """
         self.wrapped.train()
         images = images.contiguous(memory_format=self.layout)
         self.optimizer.zero_grad(set_to_none=True)
-        with autocast(self.plan.device, self.plan.bf16):
-            output = self.wrapped(images)
-        loss = segmentation_loss(output, labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        count, total = known_pixels(labels), torch.zeros((), device=self.plan.device)
+        parts = list(zip(images.chunk(self.parts), labels.chunk(self.parts), strict=True))
+        for number, (pixels, ids) in enumerate(parts, start=1):
+            self._seed_dropout(number)
+            with unshared(self.wrapped, last=number == len(parts)):
+                with autocast(self.plan.device, self.plan.precision):
+                    output = self.wrapped(pixels)
+                loss = segmentation_loss(output, ids, count)
+                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
         if self.plan.settings.clip:
+            self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.settings.clip)
-        self.optimizer.step()
-        return loss.detach()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return total
 
-    def _empty_step(self, batch: int, crop: Size) -> None:
-        """Do a step on empty pictures, to see whether it fits."""
-        images = torch.zeros((batch, 3, *padded(crop, 32)), device=self.plan.device)
-        self.step(images, torch.zeros((batch, *images.shape[-2:]), dtype=torch.long, device=self.plan.device))
+    def _seed_dropout(self, part: int) -> None:
+        """Make dropout a matter of seed, iteration, process and part alone: other masks in each, no state to keep."""
+        torch.manual_seed(keyed_number(self.plan.settings.seed, "dropout", self.iteration, self.plan.crew.rank, part))
+
+    def _probe(self, size: int, crop: Size) -> None:
+        """Do a step on `size` empty pictures, augmentation of the whole batch included, to see whether it fits."""
+        device, count, canvas = self.plan.device, max(size, self.plan.local_batch), self.plan.source.canvas_size
+        if crop != self.plan.crop:
+            count = size  # a smaller crop is advised with the batch that was tried
+        empty = Batch(
+            torch.zeros((count, 3, *canvas), dtype=torch.uint8, device=device),
+            torch.zeros((count, *canvas), dtype=torch.uint8, device=device),
+            torch.tensor([canvas] * count),
+        )
+        all_blurred = replace(self.augmentation, blur=1.0 if self.augmentation.blur else 0.0)
+        images, labels = augment(empty, input_size(self.model, crop), all_blurred, self._generator())
+        self.parts = 1
+        self.step(images[:size], labels[:size])
 
     def _generator(self) -> torch.Generator:
         """Return what this iteration's crops are drawn from: a matter of seed, iteration and process alone."""
@@ -215,7 +217,7 @@ class Run:
             disable=None if self.progress else True,
         )
         with bar, RunLog(self.out, tensorboard, plan.crew.leads) as log:
-            while self.iteration < end:
+            while self.iteration < end and not self.stopping():
                 epoch = self.iteration // plan.epoch
                 last = self._epoch(batches, epoch, end, bar)
                 log.write(last)
@@ -243,21 +245,29 @@ class Run:
             except ValueError as error:
                 if "more than 1 value per channel" not in str(error):
                     raise
+                parts = f" --accumulate {self.parts}" if self.parts > 1 else ""
                 raise ChoiceError(
-                    f"--batch {plan.settings.batch}: the batch norms of {plan.spec} need at least 2 pictures in a step"
+                    f"--batch {plan.settings.batch}{parts}: the batch norms of {plan.spec} need at least 2 pictures in "
+                    f"a {'part' if parts else 'step'}"
                 ) from None
             if short_of_memory:
                 del batch
-                probe = self._empty_step if plan.crew.size == 1 else None
-                raise memory_advice(probe, plan.local_batch, self.crop, plan.device)
+                released = batches.release()
+                probe = self._probe if plan.crew.size == 1 else None
+                raise memory_advice(
+                    probe, plan.local_batch, plan.crop, plan.device, parts=self.parts, released=released
+                )
             self.iteration += 1
             bar.update()
+            if self.stopping():
+                break
             if self.iteration % CHECK_EVERY == 0:
                 done = self.iteration - first
                 speed = done * plan.settings.batch / (time.monotonic() - started)
                 bar.set_postfix(loss=f"{self._checked(total, done):.3f}", images_per_s=f"{speed:.1f}")
         done = self.iteration - first
-        loss = self._checked(average(total, plan.crew), done)
+        # A run that is stopped by a signal asks nothing of the other processes: they are not at this place.
+        loss = self._checked(total if self.stopping() else average(total, plan.crew), done)
         seconds = time.monotonic() - started
         return {
             "epoch": epoch + 1,
@@ -278,8 +288,3 @@ class Run:
                 f"({self.plan.settings.lr:g}), or clip gradients with --clip{kept}"
             )
         return loss
-
-
-def _plain(value: Any) -> Any:
-    """Return settings as JSON keeps them, so that tuples and lists compare."""
-    return json.loads(json.dumps(value))

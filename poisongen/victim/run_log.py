@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from poisongen.errors import ChoiceError, OutputError
+from poisongen.files.inside import append_inside
+from poisongen.files.store import write_whole
+from poisongen.printing import tell
 
-LOG = "log.jsonl"
+LOG, CHECKPOINT = "log.jsonl", "checkpoint.pt"
 
 Say = Callable[[str], None]
 
 
 def speaker(aloud: bool) -> Say:
     """Return what tells the user how a run goes on, by lines on stderr; with `aloud` false it is silent."""
-    return (lambda text: print(f"poisongen: {text}", file=sys.stderr)) if aloud else (lambda text: None)
+    return tell if aloud else (lambda text: None)
 
 
 @contextlib.contextmanager
@@ -31,12 +34,43 @@ def disk_errors(out: Path) -> Iterator[None]:
         raise OutputError(f"--out: {place}: {error.strerror or error}; make room or choose another folder") from None
 
 
+def require_file_place(path: Path) -> None:
+    """See before the work that a file can be written to `path`: no folder stands there, and its folder can be made.
+
+    OutputError says what is in the way.
+    """
+    with disk_errors(path):
+        if path.is_dir():
+            raise OutputError(f"--out: {path} is a folder; give a file's name, such as {path / 'report.json'}")
+        if path.exists() and not path.is_file():
+            raise OutputError(f"--out: {path} is no plain file; give another name")
+        folder = path.absolute().parent
+        while not (folder.exists() or folder.is_symlink()):
+            folder = folder.parent
+        if not folder.is_dir():
+            raise OutputError(f"--out: {folder} is not a folder, so nothing can be written to {path}")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OutputError(f"--out: {folder} cannot be written to; choose another place")
+
+
 def cut_log(out: Path, iteration: int) -> None:
-    """Drop the lines of epochs that come after the checkpoint at `iteration`: they will be run again."""
+    """Drop the lines of epochs that come after the checkpoint at `iteration`: they will be run again.
+
+    A line that a full disk or a crash has cut short is dropped as well.
+    """
     path = out / LOG
     if path.exists():
-        lines = [line for line in path.read_text().splitlines() if json.loads(line)["iteration"] <= iteration]
-        path.write_text("".join(f"{line}\n" for line in lines))
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        kept = [line for line in lines if 0 < _iteration(line) <= iteration]
+        write_whole(path, "".join(f"{line}\n" for line in kept).encode())
+
+
+def _iteration(line: str) -> int:
+    """Return the iteration that a line of the log tells of, 0 for what is no such line."""
+    try:
+        return int(json.loads(line)["iteration"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return 0
 
 
 class RunLog:
@@ -61,7 +95,7 @@ class RunLog:
     def write(self, line: Mapping[str, Any]) -> None:
         """Add one epoch's line."""
         if self._active:
-            with self._path.open("a") as file:
+            with append_inside(self._path.parent, self._path.name) as file:
                 file.write(json.dumps(line) + "\n")
         if self._writer is not None:
             for name in ("loss", "lr", "images_per_second"):

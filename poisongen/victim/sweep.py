@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from poisongen.builder import build, prepare
-from poisongen.datasets import find_layout
-from poisongen.documents import parse_json
-from poisongen.errors import ChoiceError, PoisongenError
+from poisongen.builder import build
+from poisongen.documents import LARGEST_JSON, parse_json, read_text
+from poisongen.errors import ChoiceError, OutputError, PoisongenError
+from poisongen.files.inside import check_file, check_folder, make_folder
 from poisongen.files.store import write_whole
-from poisongen.source import find_root
+from poisongen.output import look_at
+from poisongen.parallel import job_count
+from poisongen.recipe import Recipe
+from poisongen.source import check_apart
+from poisongen.victim.alone import require_alone
 from poisongen.victim.needs_torch import require_torch
-from poisongen.victim.run_log import disk_errors, speaker
-from poisongen.victim.sweep_plan import Cell, Sweep, cell_settings, read_sweep
-from poisongen.victim.sweep_table import write_tables
+from poisongen.victim.run_log import CHECKPOINT, LOG, Say, disk_errors, speaker
+from poisongen.victim.sweep_key import Content, Job, check_weights, digest_of, make_jobs, read_content
+from poisongen.victim.sweep_plan import Cell, Sweep, read_sweep
+from poisongen.victim.sweep_table import measures, write_tables
 
-BUILDS, CELLS, REPORT = "builds", "cells", "report.json"
+BUILDS, CELLS, TRAINED = "builds", "cells", "trained.json"
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,19 @@ class CellResult:
     state: str
     report: Mapping[str, Any] | None = None
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Tools:
+    """What all cells of a run have in common: where they go, what they are made from, and with what."""
+
+    sweep: Sweep
+    content: Content
+    out: Path
+    device: str | None
+    cache: Any
+    jobs: int | None
+    progress: bool
 
 
 def run_sweep(
@@ -47,129 +67,190 @@ def run_sweep(
 ) -> list[CellResult]:
     """Carry out a sweep file and write its tables and plots to `out`.
 
-    `out` gets builds/ (their clean files are links, so they share them), cells/ (one run and one report each) and
-    table.csv, table.md, table.json and the plots. Finished cells are not done again, interrupted ones go on, and a
-    failed one does not stop the rest. Several processes may work on one sweep: each takes what no other has.
+    `out` gets builds/ (their clean files are links, so they share them), cells/ (one run and its reports each) and
+    table.csv, table.md, table.json and the plots. A cell is known by the content of all that determines its figures:
+    finished ones are not done again, interrupted ones go on, and what has changed is another cell. A failed one does
+    not stop the rest; what is wrong in the file is said before the first. Several processes may work on one sweep:
+    each takes what no other has. PoisongenError also where the dataset changes meanwhile, or the disk is full.
     """
+    require_alone("sweep")
     sweep, out = read_sweep(Path(file)), Path(out)
     require_torch()
+    from poisongen.victim.device import pick_device
+    from poisongen.victim.models import make_spec
+
+    pick_device(device)
     say = speaker(progress)
+    content = read_content(sweep.dataset, sweep.root, job_count(jobs), progress)
+    check_apart(content.root, out)
+    planned = make_jobs(sweep, content)
+    for job in planned:
+        make_spec(job.settings.model, job.settings.encoder, 2)  # a name that no library knows is said now
+    tools = _Tools(sweep, content, out, device, cache, jobs, progress)
+    results: list[CellResult] = []
+    chosen = [job for job in planned if only is None or only(job.cell)]
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    results = []
-    chosen = [cell for cell in sweep.cells if only is None or only(cell)]
-    for number, cell in enumerate(chosen, 1):
-        say(f"[{number}/{len(chosen)}] {cell.label}")
-        result = _run_cell(sweep, cell, out, device, cache, jobs, progress)
-        results.append(result)
-        if result.state != "done":
-            say(f"{cell.label}: {result.state} {result.reason}")
-        write_tables(sweep.keys, _finished(sweep, out), _failures(results), out)
+        _write(tools, planned, results)  # no table of another file stays while this one is worked on
+    for number, job in enumerate(chosen, 1):
+        content.check()
+        check_weights([job])
+        say(f"[{number}/{len(chosen)}] {job.cell.label}")
+        results.append(_run_cell(tools, job, say))
+        with disk_errors(out):
+            _write(tools, planned, results)
     return results
 
 
-def _finished(sweep: Sweep, out: Path) -> list[tuple[Cell, Mapping[str, Any]]]:
-    """Return every finished cell with its report, whichever process did it."""
-    paths = {cell.label: out / CELLS / cell.label / REPORT for cell in sweep.cells}
-    return [(cell, parse_json(paths[cell.label].read_text())) for cell in sweep.cells if paths[cell.label].is_file()]
+def _write(tools: _Tools, planned: list[Job], results: list[CellResult]) -> None:
+    """Write the tables of every finished cell, whichever process did it, and name this process's failures."""
+    finished = [(job.cell, report) for job in planned if (report := _read_report(tools, job)) is not None]
+    failures = [(result.cell, result.reason) for result in results if result.state == "failed"]
+    write_tables(tools.sweep.keys, finished, failures, tools.out)
 
 
-def _failures(results: list[CellResult]) -> list[tuple[Cell, str]]:
-    return [(result.cell, result.reason) for result in results if result.state == "failed"]
+def _folder(tools: _Tools, job: Job) -> Path:
+    return tools.out / CELLS / job.cell.label
 
 
-def _run_cell(
-    sweep: Sweep, cell: Cell, out: Path, device: str | None, cache: Any, jobs: int | None, progress: bool
-) -> CellResult:
-    folder = out / CELLS / cell.label
-    if (folder / REPORT).is_file():
-        return CellResult(cell, "done", parse_json((folder / REPORT).read_text()))
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
+def _report_path(tools: _Tools, job: Job) -> Path:
+    return _folder(tools, job) / f"report-{digest_of(job.figured_by)[:12]}.json"
+
+
+def _read_report(tools: _Tools, job: Job) -> dict[str, Any] | None:
+    """Return a cell's report, None if there is none for all that determines its figures today."""
+    report = _read_mapping(_report_path(tools, job))
+    if report is None or report.get("key") != job.figured_by:
+        return None
     try:
-        lock.acquire(timeout=0)
+        measures(report)
+    except (KeyError, TypeError, AttributeError):  # not as this module writes it
+        return None
+    return report
+
+
+def _read_mapping(path: Path) -> dict[str, Any] | None:
+    """Return a JSON object that this module wrote; None where there is none, or a damaged one."""
+    try:
+        document = parse_json(read_text(path, LARGEST_JSON)) if path.is_file() else None
+    except (PoisongenError, ValueError, RecursionError, OSError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _run_cell(tools: _Tools, job: Job, say: Say) -> CellResult:
+    """Do a cell that no process has done or is doing, and say what became of it."""
+    folder = _folder(tools, job)
+    try:
+        if (report := _read_report(tools, job)) is not None:
+            return CellResult(job.cell, "done", report)
+        make_folder(tools.out, f"{CELLS}/{job.cell.label}")  # no part of it a link to elsewhere
+        check_file(folder, "lock")
+        check_folder(folder, "run")
+        with FileLock(folder / "lock", timeout=0):
+            result = CellResult(job.cell, "done", _read_report(tools, job) or _do_cell(tools, job, folder))
     except Timeout:
-        return CellResult(cell, "busy", reason="(another process has it)")
-    try:
-        report = _do_cell(sweep, cell, out, folder, device, cache, jobs, progress)
+        result = CellResult(job.cell, "busy", reason="(another process has it)")
     except PoisongenError as error:
-        return CellResult(cell, "failed", reason=str(error))
+        result = CellResult(job.cell, "failed", reason=str(error))
+    except OSError as error:
+        place = error.filename or folder
+        result = CellResult(job.cell, "failed", reason=f"{place}: {error.strerror or error}")
     except Exception as error:  # one cell's fault, whatever it is, must not cost the others
-        write_whole(folder / "traceback.txt", traceback.format_exc().encode())
-        return CellResult(cell, "failed", reason=f"{type(error).__name__}: {error} ({folder / 'traceback.txt'})")
-    finally:
-        lock.release()
-    return CellResult(cell, "done", report)
+        with contextlib.suppress(OSError):
+            write_whole(folder / "traceback.txt", traceback.format_exc().encode())
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())} ({folder / 'traceback.txt'})"
+        result = CellResult(job.cell, "failed", reason=reason)
+    if result.state != "done":
+        say(f"{job.cell.label}: {result.state} {result.reason}")
+    return result
 
 
-def _do_cell(
-    sweep: Sweep,
-    cell: Cell,
-    out: Path,
-    folder: Path,
-    device: str | None,
-    cache: Any,
-    jobs: int | None,
-    progress: bool,
-) -> dict[str, Any]:
+def _do_cell(tools: _Tools, job: Job, folder: Path) -> dict[str, Any]:
     """Build, train, evaluate; the report is written last, so that it says that the cell is finished."""
     from poisongen.victim.evaluation import evaluate
-    from poisongen.victim.training import train
 
-    own = None if cell.recipe is None else _build(sweep, cell.recipe, cell.seed, out, jobs, progress)
-    common = None
-    if sweep.test_on is not None or own is None:
-        common = _build(sweep, _test_recipe(sweep, cell), cell.seed, out, jobs, progress)
-    clean_root = find_root(find_layout(sweep.dataset), sweep.root)
-    result = train(
-        own or clean_root,
-        folder / "run",
-        cell_settings(cell),
-        layout=sweep.dataset,
-        resume=True,
-        cache=cache,
-        device=device,
-        jobs=jobs,
-        progress=progress,
-    )
-    tested = common or own
-    assert tested is not None  # noqa: S101
-    report = {"cell": dict(cell.shown), "seed": cell.seed, "training": dict(result.last)}
-    report["common"] = evaluate(
-        result.checkpoint, tested, distances=sweep.distances, device=device, jobs=jobs, progress=progress
-    )
+    own = None if job.own is None else _build(tools, job.own)
+    tested = own if job.own == job.common and own is not None else _build(tools, job.common)
+    trained = _train(tools, job, folder, own or tools.content.root)
+    checkpoint = folder / "run" / CHECKPOINT
+    options: dict[str, Any] = {"device": tools.device, "jobs": tools.jobs, "progress": tools.progress}
+    report = {"key": dict(job.figured_by), "cell": dict(job.cell.shown), "seed": job.cell.seed, "training": trained}
+    report["common"] = evaluate(checkpoint, tested, distances=tools.sweep.distances, **options)
     if own is None or own == tested:
         report["own"] = report["common"] if own is not None else None
     else:
-        report["own"] = evaluate(result.checkpoint, own, device=device, jobs=jobs, progress=progress)
+        report["own"] = evaluate(checkpoint, own, **options)
+    report["evaluated_on"] = _made_on(tools)
+    tools.content.check()
     text = json.dumps(report, allow_nan=False)
-    write_whole(folder / REPORT, text.encode())
+    write_whole(_report_path(tools, job), text.encode())
     plain: dict[str, Any] = json.loads(text)
     return plain
 
 
-def _test_recipe(sweep: Sweep, cell: Cell) -> dict[str, Any]:
-    """Return the recipe of the build that every cell is tested on; without `test_on`, that of the first grid cell."""
-    base = cell.recipe or next(other.recipe for other in sweep.cells if other.recipe is not None)
-    if sweep.test_on is None:
-        return dict(base)
-    kept = {key: value for key, value in base.items() if key not in _PLACEMENT}
-    return {key: value for key, value in {**kept, **sweep.test_on}.items() if value is not None}
+def _train(tools: _Tools, job: Job, folder: Path, data: Path) -> dict[str, Any]:
+    """Train a cell's model unless it has been; return what trained.json says of it."""
+    done = _read_mapping(folder / TRAINED)
+    if done is not None and done.get("key") == job.trained_by and (folder / "run" / CHECKPOINT).is_file():
+        return done
+    from poisongen.victim.training import train
+
+    result = train(
+        data,
+        folder / "run",
+        job.settings,
+        layout=tools.sweep.dataset,
+        resume=True,
+        cache=tools.cache,
+        device=tools.device,
+        jobs=tools.jobs,
+        progress=tools.progress,
+    )
+    tools.content.check()
+    done = {
+        "key": dict(job.trained_by),
+        "last": dict(result.last) or _last_line(folder / "run" / LOG),
+        "trained_on": _made_on(tools),
+    }
+    write_whole(folder / TRAINED, json.dumps(done, allow_nan=False).encode())
+    return done
 
 
-_PLACEMENT = ("strategy", "pick", "min_distance", "max_distance", "prl")
-"""What the common test build does not take from a cell: where triggers lie, and random training labels."""
+def _last_line(log: Path) -> dict[str, Any]:
+    """Return a run's last epoch; nothing where the log is lost."""
+    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+    last = parse_json(lines[-1]) if lines else {}
+    return last if isinstance(last, dict) else {}
 
 
-def _build(sweep: Sweep, recipe: Mapping[str, Any], seed: int, out: Path, jobs: int | None, progress: bool) -> Path:
-    """Build a recipe once; return its folder."""
-    choices = {**recipe, "seed": seed}
-    settled = prepare(choices, sweep.root).rules.recipe
-    folder = out / BUILDS / f"{settled.dataset}-{settled.strategy}-{settled.fingerprint()[:8]}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(f"{folder}.lock")
-    with lock:
-        build(choices, sweep.root, folder, jobs=jobs, progress=progress)
+def _made_on(tools: _Tools) -> dict[str, str]:
+    """Return what figures hang on that no key holds: device and versions."""
+    import torch
+
+    import poisongen
+    from poisongen.victim.device import describe, pick_device
+
+    device, models = describe(pick_device(tools.device)), "segmentation-models-pytorch"
+    versions = {"torch": torch.__version__, models: metadata.version(models), "poisongen": poisongen.__version__}
+    return {"device": device, **versions}
+
+
+def _build(tools: _Tools, recipe: Recipe) -> Path:
+    """Build a recipe from the dataset's present content once; return its folder."""
+    name = f"{recipe.dataset}-{recipe.strategy}-{recipe.fingerprint()[:8]}-{tools.content.digest[:12]}"
+    folder = tools.out / BUILDS / name
+    make_folder(tools.out, BUILDS)
+    check_folder(tools.out, f"{BUILDS}/{name}")
+    check_file(tools.out, f"{BUILDS}/{name}.lock")
+    with FileLock(f"{folder}.lock"):
+        try:
+            build(recipe, tools.content.root, folder, jobs=tools.jobs, progress=tools.progress)
+        except OutputError:
+            if look_at(folder).kind != "finished":
+                raise
+            # Its content, which the name tells, is right: the source is younger than the build, or files are missing.
+            build(recipe, tools.content.root, folder, jobs=tools.jobs, progress=tools.progress, force=True)
     return folder
 
 

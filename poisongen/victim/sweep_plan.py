@@ -13,31 +13,49 @@ from typing import Any
 from poisongen.documents import read_document
 from poisongen.errors import ChoiceError
 from poisongen.recipe import Recipe
+from poisongen.victim.distances import Bounds, read_distances
 from poisongen.victim.settings import Settings, make_settings
+from poisongen.victim.sweep_grid import Point, axis_points
 
 RECIPE_KEYS = frozenset(Recipe.model_fields) - {"version", "dataset", "seed"}
 SETTING_KEYS = frozenset(Settings.model_fields) - {"seed"} | {"preset"}
+TRAINED_ON = "trained on"
+"""The table's column that tells clean models from poisoned ones where no axis does."""
+
 _FILE_KEYS = frozenset({"dataset", "root", "build", "train", "evaluate", "clean", "grid"})
+_EXCLUSIVE = (({"rate"}, {"count"}), ({"relabel"}, {"victim", "target"}))
 
 
 @dataclass(frozen=True)
 class Cell:
     """One model to train and test: the grid's choices by key (for the table), the recipe's and the run's settings.
 
-    `recipe` is None for a model trained on the clean set. `label` tells the cells of one sweep apart.
+    `recipe` is None for a model trained on the clean set. `key` is a digest of all that determines the trained model,
+    content included (`sweep_key` fills it in); `label` tells the cells of one sweep apart.
     """
 
     shown: Mapping[str, str]
     recipe: Mapping[str, Any] | None
     training: Mapping[str, Any]
     seed: int
+    key: str = ""
 
     @property
     def label(self) -> str:
         """A folder's name: the choices in words, and a digest of everything that matters."""
         words = "-".join("".join(c for c in str(value) if c.isalnum() or c in ".+") for value in self.shown.values())
-        everything = json.dumps([self.recipe, self.training, self.seed], sort_keys=True, default=str)
-        return f"{words[:80]}-s{self.seed}-{hashlib.sha256(everything.encode()).hexdigest()[:8]}"
+        digest = self.key or hashlib.sha256(f"{self.row}{self.seed}".encode()).hexdigest()
+        return f"{words.lstrip('.')[:80]}-s{self.seed}-{digest[:12]}"
+
+    @property
+    def row(self) -> str:
+        """What cells of one row of the table have in common: everything but the seed."""
+        return json.dumps([self.recipe, self.training], sort_keys=True, default=str)
+
+    @property
+    def words(self) -> str:
+        """The choices as a user reads them."""
+        return ", ".join([*(f"{key}={value}" for key, value in self.shown.items()), f"seed={self.seed}"])
 
 
 @dataclass(frozen=True)
@@ -47,7 +65,7 @@ class Sweep:
     dataset: str
     root: Path | None
     cells: tuple[Cell, ...]
-    distances: str = ""
+    distances: tuple[Bounds, ...] = ()
     test_on: Mapping[str, Any] | None = None
     keys: tuple[str, ...] = field(default=())
 
@@ -59,37 +77,46 @@ def read_sweep(path: Path) -> Sweep:
         raise ChoiceError(f"{path}: a sweep is a mapping with dataset, grid, build, train and evaluate")
     if unknown := sorted(str(key) for key in set(document) - _FILE_KEYS):
         raise ChoiceError(f"{path}: unknown key '{unknown[0]}'; there are {', '.join(sorted(_FILE_KEYS))}")
+    root, clean = document.get("root"), document.get("clean", False)
     if not isinstance(document.get("dataset"), str):
         raise ChoiceError(f"{path}: 'dataset' must name a layout, such as camvid")
+    if not isinstance(root, str | None):
+        raise ChoiceError(f"{path}: 'root' must be a folder's name, not {root!r}")
+    if not isinstance(clean, bool):
+        raise ChoiceError(f"{path}: 'clean' must be true or false, not {clean!r}")
     build, training, testing, grid = (_mapping(document, key, path) for key in ("build", "train", "evaluate", "grid"))
     _known(build, RECIPE_KEYS, path, "build")
     _known(training, SETTING_KEYS, path, "train")
     _known(testing, frozenset({"distances", "test_on"}), path, "evaluate")
-    axes = {key: _axis(key, values, path) for key, values in grid.items()}
-    if not axes:
-        raise ChoiceError(f"{path}: 'grid' names nothing to vary; give strategy: [random, nn], say")
-    cells = _cells(axes, build, training, document["dataset"])
-    if document.get("clean", False):
-        cells = _clean_cells(cells) + cells
-    for cell in cells:
-        cell_settings(cell)  # what cannot be is said before the first cell is built
-    cells.sort(key=lambda cell: cell.seed)  # so that a sweep that is cut short has whole rows of the first seeds
-    root = document.get("root")
     test_on = testing.get("test_on")
     if test_on is not None:
         _known(_mapping(testing, "test_on", path), RECIPE_KEYS, path, "evaluate: test_on")
+    axes = {key: axis_points(key, values, path) for key, values in grid.items()}
+    for points in axes.values():
+        for point in points:
+            _known(point.choices, RECIPE_KEYS | SETTING_KEYS | {"seed"}, path, "grid")
+    if not axes:
+        raise ChoiceError(f"{path}: 'grid' names nothing to vary; give strategy: [random, nn], say")
+    keys = [key for key in axes if key != "seed"]
+    if clean and not _is_recipe_axis(axes.get("strategy", ())):
+        keys.append(TRAINED_ON)
+    cells = _cells(axes, build, training, document["dataset"], clean, path)
+    for cell in cells:
+        cell_settings(cell)  # what cannot be is said before the first cell is built
+    cells.sort(key=lambda cell: cell.seed)  # so that a sweep that is cut short has whole rows of the first seeds
     return Sweep(
         dataset=document["dataset"],
-        root=None if root is None else Path(str(root)),
+        root=None if root is None else Path(root),
         cells=tuple(cells),
-        distances=str(testing.get("distances") or ""),
+        distances=tuple(read_distances(testing.get("distances"))),
         test_on=test_on,
-        keys=tuple(key for key in axes if key != "seed"),
+        keys=tuple(keys),
     )
 
 
 def _mapping(document: Mapping[str, Any], key: str, path: Path) -> dict[str, Any]:
-    value = document.get(key) or {}
+    value = document.get(key)
+    value = {} if value is None else value
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
         raise ChoiceError(f"{path}: '{key}' must be a mapping of names to values")
     return value
@@ -100,50 +127,65 @@ def _known(choices: Mapping[str, Any], known: frozenset[str], path: Path, where:
         raise ChoiceError(f"{path}: {where}: unknown key '{unknown[0]}'; there are {', '.join(sorted(known))}")
 
 
-def _axis(key: str, values: Any, path: Path) -> list[dict[str, Any]]:
-    """Return an axis's points, each a mapping of choices; a point may be a mapping itself (with `name` to show)."""
-    if not isinstance(values, list) or not values:
-        raise ChoiceError(f"{path}: grid: '{key}' must be a list of values")
-    points = [dict(value) if isinstance(value, dict) else {key: value} for value in values]
-    for point in points:
-        point.setdefault("name", point.get(key))
-        _known({k: v for k, v in point.items() if k != "name"}, RECIPE_KEYS | SETTING_KEYS | {"seed"}, path, "grid")
-    return points
+def _is_recipe_axis(points: Sequence[Point]) -> bool:
+    """Tell whether an axis varies builds alone: a clean model has no place on it."""
+    return bool(points) and not any(SETTING_KEYS & set(point.choices) for point in points)
+
+
+def _recipe(dataset: str, build: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a cell's recipe: the grid's choices over what all cells share, with what excludes them left out."""
+    own = {key: value for key, value in choices.items() if key in RECIPE_KEYS}
+    shared = dict(build)
+    for one, other in _EXCLUSIVE:
+        for given, replaced in ((one, other), (other, one)):
+            if given & own.keys():
+                shared = {key: value for key, value in shared.items() if key not in replaced}
+    return {key: value for key, value in {"dataset": dataset, **shared, **own}.items() if value is not None}
+
+
+def _choices(axes: Mapping[str, Sequence[Point]], points: Sequence[Point], path: Path) -> dict[str, Any]:
+    """Return all choices of a combination; ChoiceError where two axes make the same one."""
+    choices: dict[str, Any] = {}
+    owner: dict[str, str] = {}
+    for axis, point in zip(axes, points, strict=True):
+        for key, value in point.choices.items():
+            if key in owner:
+                raise ChoiceError(
+                    f"{path}: grid: '{key}' is set by '{owner[key]}' and by '{axis}'; let one of them do it"
+                )
+            owner[key], choices[key] = axis, value
+    return choices
 
 
 def _cells(
-    axes: Mapping[str, Sequence[Mapping[str, Any]]], build: Mapping[str, Any], training: Mapping[str, Any], dataset: str
+    axes: Mapping[str, Sequence[Point]],
+    build: Mapping[str, Any],
+    training: Mapping[str, Any],
+    dataset: str,
+    clean: bool,
+    path: Path,
 ) -> list[Cell]:
-    cells = []
+    """Return the grid's cells and, with `clean`, before them one on the clean set for each way of training and seed."""
+    cells: list[Cell] = []
+    spared: dict[str, Cell] = {}
     for points in itertools.product(*axes.values()):
-        choices: dict[str, Any] = {}
-        for point in points:
-            choices |= {key: value for key, value in point.items() if key != "name"}
-        seed = int(choices.pop("seed", 0))
-        recipe = {"dataset": dataset, **build, **{k: v for k, v in choices.items() if k in RECIPE_KEYS}}
-        recipe = {key: value for key, value in recipe.items() if value is not None}
-        if "rate" in choices:
-            recipe.pop("count", None)
-        shown = {
-            key: "none" if point["name"] is None else str(point["name"])
-            for key, point in zip(axes, points, strict=True)
-            if key != "seed"
-        }
-        cells.append(Cell(shown, recipe, {**training, **{k: v for k, v in choices.items() if k in SETTING_KEYS}}, seed))
-    return cells
-
-
-def _clean_cells(cells: Sequence[Cell]) -> list[Cell]:
-    """Return a cell on the clean set for every different way of training among the cells, and every seed."""
-    found: dict[str, Cell] = {}
-    for cell in cells:
-        shown = {
-            key: value if key in SETTING_KEYS else ("clean" if key == "strategy" else "none")
-            for key, value in cell.shown.items()
-        }
-        key = json.dumps([cell.training, cell.seed], sort_keys=True, default=str)
-        found.setdefault(key, Cell(shown, None, cell.training, cell.seed))
-    return list(found.values())
+        choices = _choices(axes, points, path)
+        seed = choices.pop("seed", 0)
+        recipe = _recipe(dataset, build, choices)
+        settings = {**training, **{key: value for key, value in choices.items() if key in SETTING_KEYS}}
+        if "train_split" in recipe:
+            settings.setdefault("train_split", recipe["train_split"])
+        named = {axis: point.name for axis, point in zip(axes, points, strict=True) if axis != "seed"}
+        told = clean and not _is_recipe_axis(axes.get("strategy", ()))
+        cells.append(Cell(named | ({TRAINED_ON: "poisoned"} if told else {}), recipe, settings, seed))
+        if clean:
+            unbuilt = {
+                axis: ("clean" if axis == "strategy" else "none") if _is_recipe_axis(axes[axis]) else name
+                for axis, name in named.items()
+            } | ({TRAINED_ON: "clean"} if told else {})
+            cell = Cell(unbuilt, None, settings, seed)
+            spared.setdefault(f"{cell.row}{seed}", cell)
+    return [*spared.values(), *cells]
 
 
 def cell_settings(cell: Cell) -> Settings:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from poisongen.parallel import job_count
-from poisongen.victim.canvas import CacheMode, choose_cache, open_batches
+from poisongen.victim.batches import Batches, CacheMode, choose_cache, open_batches
 from poisongen.victim.dataset import open_dataset
-from poisongen.victim.device import describe, memory_errors, pick_device, set_precision
+from poisongen.victim.device import PRECISIONS, describe, operation_errors, pick_device, set_precision
 from poisongen.victim.distributed import find_crew, joined
-from poisongen.victim.plan import make_plan
+from poisongen.victim.interruption import TrainingInterrupted, watching, what_is_left
+from poisongen.victim.loading_errors import loading_errors
+from poisongen.victim.memory import memory_errors
+from poisongen.victim.plan import Plan, make_plan
 from poisongen.victim.run import Run, TrainResult
-from poisongen.victim.run_log import disk_errors, speaker
+from poisongen.victim.run_log import Say, disk_errors, speaker
 from poisongen.victim.settings import Settings
 
 
@@ -33,23 +36,53 @@ def train(
 
     `out` gets checkpoint.pt and log.jsonl (one line for each epoch). With `resume` a run that was cut short goes on;
     on the CPU it ends with the very weights of an uninterrupted one. `stop_after` ends this call after so many
-    iterations, to be resumed. PoisongenError says what is wrong with data, settings, device or an earlier run there.
+    iterations, to be resumed. Ctrl-C, SIGTERM and SIGHUP end it after the step in hand: the checkpoint is written and
+    TrainingInterrupted (a KeyboardInterrupt) says how to go on; a second one ends it at once. PoisongenError says what
+    is wrong with data, settings, device or an earlier run there.
     """
     crew = find_crew()
-    progress = progress and crew.leads
-    say = speaker(progress)
-    chosen = pick_device(device, crew.local_rank)
     out = Path(out)
-    set_precision(chosen, settings.deterministic)
-    plan = make_plan(open_dataset(Path(folder), layout), settings, crew, chosen, job_count(jobs))
-    with disk_errors(out), memory_errors(chosen), joined(crew, chosen):
-        run = Run(plan, out, say, progress, resume)
-        run.start(resume)
-        mode, where = choose_cache(cache, plan.source.bytes, chosen)
-        precision = ", bf16" if plan.bf16 else ""
-        say(f"{plan.spec} on {describe(chosen)}{precision}; {len(plan.source.samples)} pictures, {where}")
-        batches, present = open_batches(plan.source, mode, chosen, job_count(jobs), progress)
-        missing = [name for index, name in enumerate(plan.classes.names) if present and index not in present]
-        if missing:
-            say(f"no pixel of '{settings.train_split}' is {', '.join(missing)}: the model cannot learn that")
-        return run.go(batches, stop_after, tensorboard)
+    say = speaker(progress and crew.leads)
+    with watching(ignoring=not crew.leads) as interruption:
+        try:
+            chosen = pick_device(device, crew.local_rank)
+            set_precision(chosen, settings.deterministic)
+            plan = make_plan(open_dataset(Path(folder), layout), settings, crew, chosen, job_count(jobs))
+            with (
+                disk_errors(out),
+                loading_errors(),
+                operation_errors(chosen),
+                memory_errors(chosen),
+                joined(crew, chosen),
+            ):
+                run = Run(plan, out, say, progress and crew.leads, resume)
+                run.start(resume)
+                batches = _batches(plan, cache, job_count(jobs), say, progress and crew.leads)
+                run.stopping = interruption.stopping
+                with interruption.noted(say):
+                    result = run.go(batches, stop_after, tensorboard)
+        except KeyboardInterrupt:
+            raise TrainingInterrupted(what_is_left(out, resume)) from None
+        except RuntimeError:
+            if crew.leads or not interruption.come:
+                raise
+            raise TrainingInterrupted(what_is_left(out, resume)) from None  # the first process has saved and gone
+    if interruption.asked and result.iterations < result.planned:
+        raise TrainingInterrupted(
+            f"interrupted after {result.iterations} of {result.planned} iterations, which {result.checkpoint} holds; "
+            f"the same command{'' if resume else ' with --resume'} goes on"
+        )
+    return result
+
+
+def _batches(plan: Plan, cache: CacheMode | None, jobs: int, say: Say, progress: bool) -> Batches:
+    """Read the training set, or make ready to, and say where it is kept and what it lacks."""
+    plan.content  # noqa: B018  digested now: the first checkpoint may be one that has to be written fast
+    mode, where = choose_cache(cache, plan.source.bytes, plan.device, plan.crew)
+    precision = PRECISIONS[plan.precision]
+    say(f"{plan.spec} on {describe(plan.device)}, {precision}; {len(plan.source.samples)} pictures, {where}")
+    batches, present = open_batches(plan.source, mode, plan.device, jobs, progress, plan.crew)
+    missing = [name for index, name in enumerate(plan.classes.names) if present and index not in present]
+    if missing:
+        say(f"no pixel of '{plan.settings.train_split}' is {', '.join(missing)}: the model cannot learn that")
+    return batches

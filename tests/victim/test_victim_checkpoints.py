@@ -36,7 +36,7 @@ def test_the_same_figures_as_from_its_label_maps(run, built, tmp_path):
 
     report = evaluate(run, built, jobs=1, batch=5, distances="4-9")
     target = open_target(built)
-    predictor = make_predictor(load_checkpoint(run), run, torch.device("cpu"), False, 1, 1, False)
+    predictor = make_predictor(load_checkpoint(run), run, torch.device("cpu"), torch.float32, 1, 1, False)
     for which, items in (
         ("clean", [target.clean.item(sample) for sample in target.clean.samples]),
         ("triggered", [triggered_item(target.folder, s, target.classes.from_raw) for s in target.triggered]),
@@ -76,7 +76,7 @@ def test_logits_are_upsampled_before_the_best_class_is_taken(built):
             ramp = torch.linspace(-1, 1, images.shape[-1]).expand(images.shape[0], 1, *images.shape[-2:])
             return torch.cat([ramp, 0.5 - ramp], dim=1)
 
-    predictor = Predictor(Ramp(), 2, (32, 32), torch.device("cpu"), False, 1, 1, False)
+    predictor = Predictor(Ramp(), 2, (32, 32), torch.device("cpu"), torch.float32, 1, 1, False)
     guess = predictor.predict([np.zeros((128, 128, 3), np.uint8)], (128, 128))[0]
     edges = (guess[0, 1:] != guess[0, :-1]).nonzero().flatten() + 1
     # The two logits cross at ramp 0.25: column 19.4 of 32. Enlarged by four that is column 79.1, which no

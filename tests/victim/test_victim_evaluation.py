@@ -11,9 +11,10 @@ from PIL import Image
 from poisongen.errors import ChoiceError, DataError
 from poisongen.victim.classes import train_classes
 from poisongen.victim.dataset import open_dataset, read_triggered
+from poisongen.victim.distances import read_distances
 from poisongen.victim.evaluation import evaluate, open_target
 from poisongen.victim.evaluation_text import as_text
-from poisongen.victim.items import parse_distances, place_trigger, rules_between, with_trigger
+from poisongen.victim.items import place_trigger, rules_between, with_trigger
 
 
 def write_maps(target, folder, attack):
@@ -161,11 +162,11 @@ def test_a_scaled_build_is_tested_on_its_own_split_or_on_the_source(scenes, fold
 @pytest.mark.parametrize("text", ["0", "60-0", "a-b", "0-60,", "-5-10"])
 def test_distances_that_are_none(text):
     with pytest.raises(ChoiceError, match=r"--distances: .* must be two distances L-U"):
-        parse_distances(text)
+        read_distances(text)
 
 
 def test_distances():
-    assert parse_distances("0-60,60-120.5") == [(0, 60), (60, 120.5)]
+    assert read_distances("0-60,60-120.5") == [(0, 60), (60, 120.5)]
 
 
 def test_a_folder_without_manifest(scenes, tmp_path):

@@ -11,7 +11,8 @@ pytest.importorskip("segmentation_models_pytorch")
 
 from poisongen.errors import ChoiceError  # noqa: E402
 from poisongen.victim.model_names import library_name, model_list  # noqa: E402
-from poisongen.victim.models import PSPNet, build_model, logits_of, make_spec  # noqa: E402
+from poisongen.victim.models import build_model, logits_of, make_spec  # noqa: E402
+from poisongen.victim.paper_models import PaperModel  # noqa: E402
 
 SMALL = "tu-mobilenetv4_conv_small_050"
 
@@ -25,10 +26,13 @@ SMALL = "tu-mobilenetv4_conv_small_050"
         ("smp-fpn", "fpn"),
         ("PSPNet", "pspnet"),
         ("smp-pspnet", "smp-pspnet"),
+        ("DeepLabV3", "deeplabv3"),
+        ("smp_deeplabv3", "smp-deeplabv3"),
+        ("smp-deeplabv3+", "deeplabv3plus"),
     ],
 )
 def test_names_of_models(given, known):
-    assert library_name(given, ["unet", "deeplabv3plus", "fpn", "pspnet"]) == known
+    assert library_name(given, ["unet", "deeplabv3", "deeplabv3plus", "fpn", "pspnet"]) == known
 
 
 def test_unknown_names_say_what_there_is():
@@ -42,23 +46,25 @@ def test_unknown_names_say_what_there_is():
 def test_usual_encoders_are_the_papers():
     assert make_spec("deeplabv3", None, 19).encoder == "resnet50"
     assert make_spec("segformer", None, 19).encoder == "mit_b0"
+    assert make_spec("smp-segformer", None, 19).encoder == "mit_b0"
 
 
-def test_pspnet_is_dilated_and_has_an_auxiliary_head():
-    model = build_model(make_spec("pspnet", "resnet18", 4))
-    assert isinstance(model, PSPNet)
-    features = model.encoder(torch.zeros(1, 3, 64, 96))
-    assert features[-1].shape[-2:] == (8, 12)  # stride 8
-    main, auxiliary = model.train()(torch.zeros(2, 3, 64, 96))
-    assert main.shape == auxiliary.shape == (2, 4, 64, 96)
-    assert model.eval()(torch.zeros(1, 3, 64, 96)).shape == (1, 4, 64, 96)
+@pytest.mark.parametrize("name", ["pspnet", "deeplabv3"])
+def test_the_official_models_are_dilated_and_have_an_auxiliary_head(name):
+    model = build_model(make_spec(name, "resnet18", 4))
+    assert isinstance(model, PaperModel)
+    features = model.encoder(torch.zeros(1, 3, 65, 97))
+    assert features[-1].shape[-2:] == (9, 13)  # stride 8, from the first pixel to the last
+    main, auxiliary = model.train()(torch.zeros(2, 3, 65, 97))
+    assert main.shape == auxiliary.shape == (2, 4, 65, 97)
+    assert model.eval()(torch.zeros(1, 3, 65, 97)).shape == (1, 4, 9, 13)
     gradients = torch.autograd.grad(auxiliary.sum(), [model.auxiliary_head[0][0].weight], allow_unused=True)
     assert gradients[0] is not None
 
 
-@pytest.mark.parametrize("name", ["deeplabv3", "segformer", "smp-pspnet", "fpn"])
+@pytest.mark.parametrize("name", ["smp-deeplabv3", "smp-segformer", "smp-pspnet", "fpn"])
 def test_other_models_come_from_the_library_as_they_are(name):
-    spec = make_spec(name, "mit_b0" if name == "segformer" else "resnet18", 4)
+    spec = make_spec(name, "mit_b0" if name == "smp-segformer" else "resnet18", 4)
     model = build_model(spec).eval()
     assert type(model).__module__.startswith("segmentation_models_pytorch")
     assert logits_of(model(torch.zeros(1, 3, 64, 64))).shape == (1, 4, 64, 64)

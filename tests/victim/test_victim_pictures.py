@@ -15,7 +15,8 @@ pytest.importorskip("segmentation_models_pytorch")
 
 from poisongen.errors import ChoiceError  # noqa: E402
 from poisongen.victim.augment import MEAN, STD, Augmentation, augment  # noqa: E402
-from poisongen.victim.canvas import Batch, choose_cache, find_source, open_batches  # noqa: E402
+from poisongen.victim.batches import choose_cache, open_batches  # noqa: E402
+from poisongen.victim.canvas import Batch, find_source  # noqa: E402
 from poisongen.victim.classes import train_classes  # noqa: E402
 from poisongen.victim.dataset import open_dataset  # noqa: E402
 from poisongen.victim.order import batch_order  # noqa: E402
@@ -139,7 +140,8 @@ def test_the_thread_that_gathers_batches_brings_no_team_of_its_own(tmp_path):
         import os, threading, time
         from pathlib import Path
         import numpy as np, torch
-        from poisongen.victim.canvas import Source, open_batches
+        from poisongen.victim.batches import open_batches
+        from poisongen.victim.canvas import Source
         torch.set_num_threads(2)
         class Large(Source):
             def read(self, index):
@@ -179,12 +181,12 @@ def test_orders_are_a_matter_of_seed_and_epoch():
 
 
 def test_where_the_decoded_set_lives(monkeypatch):
-    from poisongen.victim import canvas
+    from poisongen.victim import batches
 
     gpu = torch.device("cuda", 0)
-    monkeypatch.setattr(canvas, "free_memory", lambda device: (10 * 2**30 if device.type == "cuda" else 0, 40 * 2**30))
+    monkeypatch.setattr(batches, "free_memory", lambda device: (10 * 2**30 if device.type == "cuda" else 0, 40 * 2**30))
     assert choose_cache(None, 4 * 2**30, gpu)[0] == "gpu"
-    assert choose_cache(None, 6 * 2**30, gpu) == ("ram", "6.00 GiB decoded, kept in pinned host memory")
+    assert choose_cache(None, 6 * 2**30, gpu) == ("ram", "6.00 GiB decoded, kept in memory")
     assert choose_cache(None, 30 * 2**30, gpu)[0] == "none"
     assert choose_cache(None, 4 * 2**30, CPU)[0] == "ram"
     assert choose_cache("none", 1, gpu)[0] == "none"

@@ -16,15 +16,10 @@ pytest.importorskip("segmentation_models_pytorch")
 
 from poisongen.errors import ChoiceError, DataError, OutputError  # noqa: E402
 from poisongen.victim.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
-from poisongen.victim.device import (  # noqa: E402
-    OutOfMemoryError,
-    largest_that_fits,
-    memory_advice,
-    pick_device,
-    wants_bf16,
-)
+from poisongen.victim.device import pick_device, pick_precision  # noqa: E402
 from poisongen.victim.evaluation import evaluate  # noqa: E402
 from poisongen.victim.loss import segmentation_loss  # noqa: E402
+from poisongen.victim.memory import OutOfMemoryError, largest_that_fits, memory_advice  # noqa: E402
 from poisongen.victim.optimise import make_optimizer, rate_factor  # noqa: E402
 from poisongen.victim.run import DivergedError  # noqa: E402
 from poisongen.victim.settings import PRESETS, Settings, make_settings  # noqa: E402
@@ -73,7 +68,7 @@ def test_the_backdoor_is_learned_from_poisoned_data_and_from_nothing_else(scenes
 @pytest.mark.slow
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(few, tmp_path):
     """Bit for bit on the CPU, from the middle of an epoch, whatever reads the pictures; dropout included."""
-    settings = small(epochs=3, model="pspnet", colour=0.2, flip=0.5)
+    settings = small(epochs=3, model="deeplabv3", colour=0.2, flip=0.5)
     whole = train(few, tmp_path / "whole", settings, layout="folder")
     first = train(few, tmp_path / "parts", settings, layout="folder", stop_after=3)
     assert (first.iterations, first.planned) == (3, 6)
@@ -159,9 +154,11 @@ def test_checkpoints_of_others_are_data_and_damaged_ones_are_told(few, tmp_path)
 
     for name in ("wrong.pt", "more.pt"):
         with pytest.raises(DataError, match="its weights do not fit"):
-            make_predictor(load_checkpoint(tmp_path / name), tmp_path / name, torch.device("cpu"), False, 1, 1, False)
+            make_predictor(
+                load_checkpoint(tmp_path / name), tmp_path / name, torch.device("cpu"), torch.float32, 1, 1, False
+            )
     save_checkpoint(path, replace(found, optimizer={"state": {}, "param_groups": []}))
-    with pytest.raises(DataError, match="its optimiser's or random state is not this run's"):
+    with pytest.raises(DataError, match="its optimiser's state is not this run's"):
         train(few, tmp_path / "run", small(), layout="folder", resume=True)
 
 
@@ -231,8 +228,8 @@ def test_devices_that_are_not_there():
         pick_device("cuda")
     with pytest.raises(ChoiceError, match="no device 'tpux'"):
         pick_device("tpux")
-    assert not wants_bf16("auto", torch.device("cpu"))
-    assert wants_bf16("bf16", torch.device("cpu"))
+    assert pick_precision("auto", torch.device("cpu")) == torch.float32
+    assert pick_precision("bf16", torch.device("cpu")) == torch.bfloat16
 
 
 def memory_of(pixels):
@@ -251,13 +248,16 @@ def test_short_memory_names_a_batch_and_crop_that_were_tried():
     cpu = torch.device("cpu")
     step, tried = memory_of(4 * 64 * 64)
     message = str(memory_advice(step, 32, (64, 64), cpu))
-    assert message.endswith("out of memory with batch 32 and crop 64x64; --batch 4 --crop 64x64 fits")
+    assert message.endswith(
+        "out of memory with batch 32 and crop 64x64; --batch 4 --crop 64x64 fits, and so does --accumulate 8, the "
+        "whole batch in parts"
+    )
     assert tried == [(16, (64, 64)), (8, (64, 64)), (4, (64, 64))]
     step, _ = memory_of(2 * 32 * 32)
     assert largest_that_fits(step, 8, (64, 64)) == (2, (32, 32))
     step, _ = memory_of(0)
     assert "no smaller batch or crop fits" in str(memory_advice(step, 2, (64, 64), cpu))
-    assert "try half the --batch" in str(memory_advice(None, 2, (64, 64), cpu))
+    assert "on each; try --accumulate 2, half the --batch or" in str(memory_advice(None, 2, (64, 64), cpu))
 
 
 def test_a_run_that_is_short_of_memory_says_what_fits(few, tmp_path, monkeypatch):
