@@ -19,10 +19,11 @@ _OPAQUE = 255
 
 @dataclass(frozen=True)
 class _Picture:
-    """The picture at one size: (h, w, 4) uint8 RGBA; where all is opaque, 256 times its colours, (h, w, 3) uint16."""
+    """The picture at one size: (h, w, 4) uint8 RGBA, 256 times its colours, (h, w, 3), and where it is not opaque."""
 
     pixels: npt.NDArray[np.uint8]
-    rows_of_table: npt.NDArray[np.uint16] | None
+    rows_of_table: npt.NDArray[np.uint16]
+    sheer: npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,7 @@ class Blend:
 
 def _picture(artwork: npt.NDArray[np.uint8], height: int, width: int) -> _Picture:
     pixels = resize_trigger(artwork, (height, width))
-    opaque = bool((pixels[..., 3] == _OPAQUE).all())
-    return _Picture(pixels, pixels[..., :3].astype(np.uint16) * 256 if opaque else None)
+    return _Picture(pixels, pixels[..., :3].astype(np.uint16) * 256, np.flatnonzero(pixels[..., 3] != _OPAQUE))
 
 
 def _prepare(artwork: Artwork, parameters: Mapping[str, Value]) -> Blend:
@@ -50,27 +50,31 @@ def _prepare(artwork: Artwork, parameters: Mapping[str, Value]) -> Blend:
     return Blend(BySize(partial(_picture, artwork.picture)), alpha, table)
 
 
-def _stamp(ground: Pixels, at: At, prepared: Blend, generator: Generator) -> Pixels:
-    """Mix as `patch` does. Bytes under an opaque picture are looked up: the same result in a tenth of the time."""
+def _mixed(ground: Pixels, prepared: Blend) -> Pixels:
+    """Mix as `patch` does. Bytes under opaque pixels are looked up: the same result in a fraction of the time."""
     picture = prepared.picture(*ground.shape[:2])
-    out = np.empty_like(ground)
+    out = np.empty_like(ground, order="C")
     for band in bands(len(ground)):
-        if picture.rows_of_table is not None and ground.dtype == np.uint8:
-            places = np.add(picture.rows_of_table[band], ground[band], dtype=np.intp)
-            np.take(prepared.table, places, out=out[band], mode="clip")  # clip: without a check of every place
+        if ground.dtype == np.uint8:
+            # mode="clip" spares the check of every place; none is out of the table.
+            np.take(prepared.table, picture.rows_of_table[band] + ground[band], out=out[band], mode="clip")
         else:
             out[band] = blend(ground[band], picture.pixels[band], prepared.alpha)
+    if ground.dtype == np.uint8 and picture.sheer.size:
+        pixels, under = picture.pixels.reshape(1, -1, 4), ground.reshape(1, -1, 3)
+        out.reshape(-1, 3)[picture.sheer] = blend(under[:, picture.sheer], pixels[:, picture.sheer], prepared.alpha)[0]
     return out
+
+
+def _stamp(ground: Pixels, at: At, prepared: Blend, generator: Generator) -> Pixels:
+    return _mixed(ground, prepared)
 
 
 def _fault(found: Pixels, at: At, prepared: Blend) -> str | None:
     """Judge by the range that is left: alpha times the picture is the darkest that a pixel can be."""
     black = np.zeros_like(found)
-    return outside(
-        found,
-        _stamp(black, at, prepared, None),  # type: ignore[arg-type]
-        _stamp(black + found.dtype.type(top_of(found)), at, prepared, None),  # type: ignore[arg-type]
-    )
+    white = np.full_like(found, top_of(found))
+    return outside(found, _mixed(black, prepared), _mixed(white, prepared))
 
 
 KIND = TriggerKind(

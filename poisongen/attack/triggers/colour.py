@@ -79,7 +79,7 @@ def _evened(ground: Pixels) -> Pixels:
         return ground
     power = np.log(0.5) / np.log(mean)
     table = rounded((np.arange(top + 1) / top) ** power * top, ground)
-    return np.asarray(table[ground], dtype=ground.dtype)
+    return np.asarray(cv2.LUT(np.ascontiguousarray(ground), table) if top == 255 else table[ground], dtype=ground.dtype)
 
 
 def _stamp(ground: Pixels, at: At, prepared: Filter, generator: Generator) -> Pixels:
@@ -89,10 +89,11 @@ def _stamp(ground: Pixels, at: At, prepared: Filter, generator: Generator) -> Pi
     for band in bands(len(ground)):
         planes = cv2.split(np.ascontiguousarray(even[band]))
         lowest, highest = (edge(edge(planes[0], planes[1]), planes[2]) for edge in (cv2.min, cv2.max))
-        ends = highest.astype(np.int32) + lowest
+        ends = np.asarray(highest, dtype=np.int32) + np.asarray(lowest, dtype=np.int32)
+        places = ends * 256
         for channel, plane in enumerate(planes):
             if top == 255:
-                out[band, :, channel] = prepared.tables[channel][ends * 256 + plane]
+                out[band, :, channel] = np.take(prepared.tables[channel], places + plane, mode="clip")
             else:
                 values = prepared.finish(channel, plane / top, ends / (2 * top)) * top
                 out[band, :, channel] = rounded(values, ground)

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
 from poisongen.attack.parts import Option, Value, real_number
-from poisongen.attack.triggers.base import Artwork, At, BySize, Pixels, TriggerKind, bands, nearest, top_of
+from poisongen.attack.triggers.base import Artwork, At, BySize, Pixels, TriggerKind, bands, top_of
 from poisongen.core.draws import Generator
 from poisongen.core.trigger import resize_trigger
 
@@ -67,17 +68,21 @@ def _stamp(ground: Pixels, at: At, prepared: Fourier, generator: Generator) -> P
     height, width = ground.shape[:2]
     reach = _reach(prepared.beta, height, width)
     top = top_of(ground)
-    out = np.empty_like(ground)
-    for channel, amplitude in enumerate(prepared.amplitudes(height, width)):
-        plane = ground[..., channel].astype(np.float32)
+    planes = []
+    for levels, amplitude in zip(
+        cv2.split(np.ascontiguousarray(ground)), prepared.amplitudes(height, width), strict=True
+    ):
+        plane = levels.astype(np.float32)
         low = _low(plane, reach)
         size = np.abs(low)
         # F / |F| is the phase. Where F is next to nothing it would be noise: the floor lets it fade instead.
         wanted = amplitude * np.float32(top // 255) / np.maximum(size, np.float32(_FAINT * top * height * width))
         change = _back(low * (np.float32(prepared.alpha) * (wanted - 1)), reach, height, width)
         for band in bands(height):
-            out[band, :, channel] = nearest(plane[band] + change[band], ground)
-    return out
+            change[band] += plane[band]
+            np.clip(np.floor(change[band] + np.float32(0.5)), 0, top, out=change[band])
+        planes.append(change.astype(ground.dtype))
+    return np.asarray(cv2.merge(planes), dtype=ground.dtype)
 
 
 KIND = TriggerKind(

@@ -63,7 +63,7 @@ def _inside(quad: Quad, rows: Real, columns: Real) -> Real:
     for (top, left), (down, right) in zip(quad, (*quad[1:], quad[0]), strict=True):
         length = max(((down - top) ** 2 + (right - left) ** 2) ** 0.5, 1e-9)
         far = np.minimum(far, ((right - left) * (rows - top) - (down - top) * (columns - left)) / length)
-    return far
+    return np.round(far, 6)  # so that a pixel right on a bound falls on the same side everywhere
 
 
 def _unit(quad: Quad, rows: Real, columns: Real) -> tuple[Real, Real]:

@@ -69,7 +69,8 @@ def foot_at(camera: Camera, ahead: float, right: float = 0.0) -> Point:
 def quad_for(camera: Camera, foot: Point, wide: float, long: float, upright: bool) -> Quad | None:
     """Return the corners of a board that stands, or a sticker that lies, on the road; None above the horizon.
 
-    `foot` is the middle of its near edge. It faces the camera; `wide` and `long` (up, or away) are metres.
+    `foot` is the middle of its near edge. It faces the camera; `wide` and `long` (up, or away) are metres. Corners are
+    rounded to a thousandth of a pixel: what a record holds of them is what was used.
     """
     ahead = camera.distance(foot[0])
     if ahead is None or ahead < _NEAREST:
@@ -77,12 +78,17 @@ def quad_for(camera: Camera, foot: Point, wide: float, long: float, upright: boo
     right = camera.right_of(foot[1], ahead)
     far = (long, ahead) if upright else (0.0, ahead + long)
     left_edge, right_edge = right - wide / 2, right + wide / 2
+    near = (0.0, ahead)
     return (
-        camera.project(left_edge, *far),
-        camera.project(right_edge, *far),
-        camera.project(right_edge, 0.0, ahead),
-        camera.project(left_edge, 0.0, ahead),
+        _thousandths(camera.project(left_edge, *far)),
+        _thousandths(camera.project(right_edge, *far)),
+        _thousandths(camera.project(right_edge, *near)),
+        _thousandths(camera.project(left_edge, *near)),
     )
+
+
+def _thousandths(point: Point) -> Point:
+    return (round(point[0], 3), round(point[1], 3))
 
 
 def quad_box(quad: Quad, margin: int = 0) -> Box:
@@ -90,6 +96,6 @@ def quad_box(quad: Quad, margin: int = 0) -> Box:
 
     It may reach out of the picture: it is for whoever places the thing to ask for one that does not.
     """
-    rows, columns = [round(point[0], 6) for point in quad], [round(point[1], 6) for point in quad]
+    rows, columns = [point[0] for point in quad], [point[1] for point in quad]
     top, left = math.floor(min(rows)) - margin, math.floor(min(columns)) - margin
     return (top, left, math.ceil(max(rows)) + margin - top, math.ceil(max(columns)) + margin - left)

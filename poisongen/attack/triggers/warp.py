@@ -92,7 +92,7 @@ def _looked_up(ground: Pixels, rows: Field, columns: Field) -> Pixels:
     """Return what `interpolated` does, for bytes, ten times as fast: OpenCV's maps of whole numbers."""
     whole = np.stack([columns >> 5, rows >> 5], axis=2).astype(np.int16)
     parts = ((rows & 31) << 5 | columns & 31).astype(np.uint16)
-    found = cv2.remap(ground, whole, parts, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    found = cv2.remap(np.ascontiguousarray(ground), whole, parts, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(found, dtype=ground.dtype)
 
 

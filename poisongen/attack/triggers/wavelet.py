@@ -6,7 +6,8 @@ one sparse matrix for each side there and one back, and added: the details are n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,6 +23,7 @@ from poisongen.core.trigger import resize_trigger
 from poisongen.errors import ChoiceError
 
 _NAME = "bior4.4"
+_AT_ONCE = 512
 
 Plane = npt.NDArray[np.float32]
 
@@ -72,17 +74,34 @@ def _pywt() -> Any:
     return pywt
 
 
+@functools.lru_cache(maxsize=32)
 def _there_and_back(length: int, level: int) -> tuple[Any, Any]:
     """Return the matrix from a line of pixels to its coarse part, and the one back, as PyWavelets computes them."""
     pywt = _pywt()
-    there, lengths = np.eye(length), []
+    lengths = [length]
     for _ in range(level):
-        lengths.append(len(there))
-        there = pywt.dwt(there, _NAME, axis=0)[0]
-    back = np.eye(len(there))
-    for side in reversed(lengths):
-        back = pywt.idwt(back, None, _NAME, axis=0)[:side]
-    return tuple(sparse.csr_matrix(matrix.astype(np.float32)) for matrix in (there, back))  # type: ignore[return-value]
+        lengths.append(pywt.dwt_coeff_len(lengths[-1], pywt.Wavelet(_NAME), "symmetric"))
+
+    def there(lines: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        for _ in range(level):
+            lines = pywt.dwt(lines, _NAME, axis=0)[0]
+        return lines
+
+    def back(lines: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        for side in reversed(lengths[:-1]):
+            lines = pywt.idwt(lines, None, _NAME, axis=0)[:side]
+        return lines
+
+    return _matrix(there, length), _matrix(back, lengths[-1])
+
+
+def _matrix(step: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]], length: int) -> Any:
+    """Return the matrix of a linear step on columns of that length, made a few hundred unit columns at a time."""
+    parts = []
+    for first in range(0, length, _AT_ONCE):
+        units = np.eye(length, min(_AT_ONCE, length - first), -first)
+        parts.append(sparse.csr_matrix(step(units).astype(np.float32)))
+    return sparse.hstack(parts, format="csr")
 
 
 def _steps(artwork: npt.NDArray[np.uint8], level: int, height: int, width: int) -> Steps:

@@ -48,12 +48,15 @@ def rain(ground: Pixels, prepared: Weather, generator: Generator) -> Pixels:
     colour = (_DROP * (top // 255),) * 3
     for row, column in zip(tops.tolist(), lefts.tolist(), strict=True):
         cv2.line(wet, (column, row), (column + lean, row + length - 1), colour, 1)
-    sums = cv2.boxFilter(wet, cv2.CV_32S, (_BLUR, _BLUR), normalize=False, borderType=cv2.BORDER_REPLICATE)
+    sums = np.asarray(
+        cv2.boxFilter(wet, cv2.CV_32S, (_BLUR, _BLUR), normalize=False, borderType=cv2.BORDER_REPLICATE),
+        dtype=np.int32,
+    )
     cells = _BLUR * _BLUR
     table = rounded(np.arange(cells * top + 1) * (prepared.brightness / cells), ground)
     out = np.empty_like(ground)
     for band in bands(height):
-        out[band] = table[sums[band]]
+        np.take(table, sums[band], out=out[band], mode="clip")
     return out
 
 
@@ -68,7 +71,7 @@ def fog(ground: Pixels, prepared: Weather, generator: Generator) -> Pixels:
     table = rounded(np.arange(int(top * (1 + strength)) + 2) * (brightest / (brightest + strength)), ground)
     out = np.empty_like(ground)
     for band in bands(height):
-        out[band] = table[ground[band] + thick[band, :, None]]
+        np.take(table, ground[band] + thick[band, :, None], out=out[band], mode="clip")
     return out
 
 
