@@ -87,7 +87,7 @@ def _stamp(ground: Pixels, at: At, prepared: Filter, generator: Generator) -> Pi
     out = np.empty_like(ground)
     even = _evened(ground) if prepared.even else ground
     for band in bands(len(ground)):
-        planes = cv2.split(np.ascontiguousarray(even[band]))
+        planes = [np.asarray(plane, dtype=ground.dtype) for plane in cv2.split(np.ascontiguousarray(even[band]))]
         lowest, highest = (edge(edge(planes[0], planes[1]), planes[2]) for edge in (cv2.min, cv2.max))
         ends = np.asarray(highest, dtype=np.int32) + np.asarray(lowest, dtype=np.int32)
         places = ends * 256
