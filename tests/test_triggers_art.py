@@ -11,7 +11,19 @@ from PIL import Image
 
 FOLDER = Path(__file__).resolve().parent.parent / "triggers"
 FILES = sorted(FOLDER.glob("*.png"))
-NAMES = {"cat", "checkerboard", "flower", "noise", "sign", "square-white", "star-transparent", "stripes", "target"}
+NAMES = {
+    "cat",
+    "checkerboard",
+    "flower",
+    "frame",
+    "line",
+    "noise",
+    "sign",
+    "square-white",
+    "star-transparent",
+    "stripes",
+    "target",
+}
 
 
 @pytest.fixture(scope="module")

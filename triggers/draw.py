@@ -186,6 +186,14 @@ def square(colour: str) -> Image.Image:
     return Image.new("RGBA", (SIDE, SIDE), colour)
 
 
+def frame() -> Image.Image:
+    """Return a black frame of 8 px, clear inside."""
+    picture = np.zeros((SIDE, SIDE, 4), np.uint8)
+    picture[..., 3] = 255
+    picture[8:-8, 8:-8] = 0
+    return Image.fromarray(picture)
+
+
 def stripes() -> Image.Image:
     """Return diagonal stripes, yellow and black, as on a warning tape."""
     large = sheet("#ffd400")
@@ -245,6 +253,8 @@ TRIGGERS: dict[str, Callable[[], Image.Image]] = {
     "cat": cat,
     "checkerboard": checkerboard,
     "flower": flower,
+    "frame": frame,
+    "line": lambda: square("black"),
     "noise": noise,
     "sign": sign,
     "square-white": lambda: square("white"),

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from poisongen.attack.parts import Option, Value, real_number
+from poisongen.attack.parts import Option, Value, real_number, whole_number
 from poisongen.attack.triggers.base import Artwork, At, Pixels, TriggerKind, top_of
+from poisongen.attack.triggers.pictures import as_frame
 from poisongen.core.draws import Generator
 from poisongen.core.trigger import blend, resize_trigger
 
@@ -25,7 +26,10 @@ class Patch:
 
 
 def _prepare(artwork: Artwork, parameters: Mapping[str, Value]) -> Patch:
-    return Patch(resize_trigger(artwork.picture, (artwork.height, artwork.width)), float(parameters["opacity"]))
+    opacity, border = float(parameters["opacity"]), parameters.get("border")
+    if border is not None:
+        return Patch(as_frame(artwork.picture, artwork.height, artwork.width, int(border)), opacity)
+    return Patch(resize_trigger(artwork.picture, (artwork.height, artwork.width)), opacity)
 
 
 def _stamp(ground: Pixels, at: At, prepared: Patch, generator: Generator) -> Pixels:
@@ -49,6 +53,9 @@ KIND = TriggerKind(
     prepare=_prepare,
     stamp=_stamp,
     fault=_fault,
-    options={"opacity": Option(1.0, "how much of the ground is hidden", real_number(0, 1))},
+    options={
+        "opacity": Option(1.0, "how much of the ground is hidden", real_number(0, 1)),
+        "border": Option(None, "only this many pixels of the picture's border, as a frame", whole_number(1, 1024)),
+    },
     whole=False,
 )
