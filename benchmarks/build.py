@@ -18,7 +18,7 @@ import time
 
 import cv2
 
-from poisongen.builder import build
+from poisongen.building.run import build
 from poisongen.files import png
 from poisongen.scenes import synth
 
@@ -48,7 +48,7 @@ def peak_memory(root: pathlib.Path, frames: int) -> float:
     """Return the peak resident memory, in MB, of a process that builds with one job from `frames` frames."""
     with tempfile.TemporaryDirectory() as folder:
         code = (
-            "import resource, sys; from poisongen.builder import build\n"
+            "import resource, sys; from poisongen.building.run import build\n"
             "build({'dataset': 'cityscapes', 'strategy': 'nn', 'count': int(sys.argv[3]), 'test_split': 'none',"
             " 'allow_fewer': True}, sys.argv[1], sys.argv[2], jobs=1)\n"
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)"

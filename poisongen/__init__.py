@@ -11,14 +11,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from poisongen.auditor import AuditReport, audit
-    from poisongen.builder import BuildResult, build, plan_build
+    from poisongen.auditing.auditor import AuditReport, audit
+    from poisongen.building.run import BuildResult, build, plan_build
     from poisongen.demonstration import demo
     from poisongen.errors import ChoiceError, DataError, OutputError, PoisongenError
-    from poisongen.previewer import preview
-    from poisongen.recipe import Recipe, make_recipe, read_recipe_file
-    from poisongen.restorer import RestoreResult, restore
+    from poisongen.previewing.previewer import preview
+    from poisongen.recipe.model import Recipe, make_recipe, read_recipe_file
     from poisongen.scenes import synth
+    from poisongen.undo.restorer import RestoreResult, restore
     from poisongen.victim.evaluation import evaluate
     from poisongen.victim.run import TrainResult
     from poisongen.victim.settings import make_settings
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "AuditReport": "auditor",
-    "BuildResult": "builder",
+    "AuditReport": "auditing.auditor",
+    "BuildResult": "building.run",
     "CellResult": "victim.sweep",
     "ChoiceError": "errors",
     "DataError": "errors",
     "OutputError": "errors",
     "PoisongenError": "errors",
-    "Recipe": "recipe",
-    "RestoreResult": "restorer",
+    "Recipe": "recipe.model",
+    "RestoreResult": "undo.restorer",
     "TrainResult": "victim.run",
-    "audit": "auditor",
-    "build": "builder",
+    "audit": "auditing.auditor",
+    "build": "building.run",
     "demo": "demonstration",
     "evaluate": "victim.evaluation",
-    "make_recipe": "recipe",
+    "make_recipe": "recipe.model",
     "make_settings": "victim.settings",
-    "plan_build": "builder",
-    "preview": "previewer",
-    "read_recipe_file": "recipe",
-    "restore": "restorer",
+    "plan_build": "building.run",
+    "preview": "previewing.previewer",
+    "read_recipe_file": "recipe.model",
+    "restore": "undo.restorer",
     "run_sweep": "victim.sweep",
     "synth": "scenes",
     "train": "victim.training",

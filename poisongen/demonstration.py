@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from poisongen.auditor import AuditReport, audit
-from poisongen.builder import BuildResult, build
+from poisongen.auditing.auditor import AuditReport, audit
+from poisongen.building.run import BuildResult, build
 from poisongen.errors import OutputError
 from poisongen.files.inside import check_folder, remove_inside, rename_inside
 from poisongen.files.store import check_name
 from poisongen.parallel import job_count
-from poisongen.previewer import preview
-from poisongen.recipe import make_recipe
+from poisongen.previewing.previewer import preview
+from poisongen.recipe.model import make_recipe
 from poisongen.scenes import synth
 
 SCENES = {"train": 24, "val": 8}

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from poisongen.auditor import audit
+from poisongen.auditing.auditor import audit
 from tests.conftest import draw_cityscapes, draw_voc
 from tests.forgery import CASES, Forgery
 

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from poisongen.files import images, png
-from poisongen.manifest import bytes_sha256, fingerprint, json_line, record_key
-from poisongen.recipe import make_recipe
+from poisongen.recipe.model import make_recipe
+from poisongen.records.manifest import bytes_sha256, fingerprint, json_line, record_key
 
 MANIFEST, SUMMARY, RECIPE = "poisongen/manifest.jsonl", "poisongen/summary.json", "poisongen/recipe.json"
 ROAD, SIDEWALK, SKY, CAR = 7, 8, 23, 26  # Cityscapes label IDs

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from poisongen.files import png
-from poisongen.manifest import bytes_sha256
+from poisongen.records.manifest import bytes_sha256
 from tests.forgery import case
 
 

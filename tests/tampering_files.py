@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from poisongen.manifest import bytes_sha256
+from poisongen.records.manifest import bytes_sha256
 from tests.forgery import SIDEWALK, SUMMARY, case
 
 

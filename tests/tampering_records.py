@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from poisongen.trigger_files import load_trigger
+from poisongen.recipe.trigger_files import load_trigger
 from tests.forgery import CAR, MANIFEST, RECIPE, ROAD, SIDEWALK, SKY, SUMMARY, case
 
 

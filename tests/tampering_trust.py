@@ -11,12 +11,12 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from poisongen.checks.undo_store import listing_digest
+from poisongen.auditing.undo_store import listing_digest
 from poisongen.files import png
 from poisongen.files.images import pixels_sha256
-from poisongen.files.packed import pack
-from poisongen.manifest import bytes_sha256, json_line
-from poisongen.undo import entry_name
+from poisongen.records.manifest import bytes_sha256, json_line
+from poisongen.undo.packed import pack
+from poisongen.undo.store import entry_name
 from tests.forgery import MANIFEST, RECIPE, SUMMARY, case
 
 SKIPPED, LINKS, INDEX = "poisongen/skipped.jsonl", "poisongen/links.jsonl", "poisongen/undo/index.jsonl"

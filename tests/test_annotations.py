@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from poisongen.checks.annotations import take_apart
+from poisongen.auditing.annotations import take_apart
 from poisongen.errors import DataError
 from poisongen.files import images, jpeg, png
 from tests.tampering_annotations import chunk, interlaced, into_idat, segment

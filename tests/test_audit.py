@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from poisongen.auditor import audit
-from poisongen.builder import build
+from poisongen.auditing.auditor import audit
+from poisongen.building.run import build
 from poisongen.errors import OutputError
-from poisongen.manifest import bytes_sha256, json_line
+from poisongen.records.manifest import bytes_sha256, json_line
 from tests.forgery import MANIFEST, RECIPE, SUMMARY, Forgery
 
 NN = {"strategy": "nn", "max_distance": 30}

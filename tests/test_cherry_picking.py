@@ -8,8 +8,8 @@ import shutil
 import pytest
 
 from poisongen import sample, survey
-from poisongen.auditor import audit
-from poisongen.builder import build
+from poisongen.auditing.auditor import audit
+from poisongen.building.run import build
 from poisongen.errors import DataError
 from tests.conftest import manifest
 

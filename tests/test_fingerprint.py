@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from poisongen.algorithms import ALGORITHM
-from poisongen.builder import build
+from poisongen.building.run import build
+from poisongen.records.algorithms import ALGORITHM
 from tests.conftest import manifest, summary
 
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from poisongen.datasets import find_layout
 from poisongen.errors import PoisongenError
-from poisongen.inventory import records
-from poisongen.manifest import LinkRecord, SampleRecord
-from poisongen.recipe import Recipe, make_recipe, read_recipe_file
-from poisongen.rules import make_rules, settle
+from poisongen.recipe.model import Recipe, make_recipe, read_recipe_file
+from poisongen.recipe.rules import make_rules, settle
+from poisongen.records.inventory import records
+from poisongen.records.manifest import LinkRecord, SampleRecord
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 import poisongen
-from poisongen.builder import build
+from poisongen.building.run import build
+from poisongen.building.staging import STAGING, open_staging
 from poisongen.errors import DataError, OutputError
-from poisongen.output import STAGING, open_staging
 from tests.conftest import REAL_DATA, summary, tree_digest
 
 CHOICES = {
@@ -219,7 +219,7 @@ def test_two_builds_into_one_folder(cityscapes, tmp_path):
 def test_a_dead_builds_lock_holds_nobody_up(cityscapes, tmp_path):
     out = tmp_path / "out"
     holder = (
-        "import os, signal; from poisongen.output import open_staging; from pathlib import Path\n"
+        "import os, signal; from poisongen.building.staging import open_staging; from pathlib import Path\n"
         f"with open_staging(Path({str(out)!r}), 'x'): os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", holder], check=False)

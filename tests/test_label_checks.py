@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from poisongen.builder import build
+from poisongen.building.run import build
 from poisongen.datasets import layouts
 from poisongen.datasets.base import LabelFile, LabelKind
 from poisongen.datasets.camvid import LAYOUT as CAMVID

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from poisongen.builder import build
+from poisongen.building.run import build
 from poisongen.files import images, jpeg, png
 from tests.conftest import SMALL_CITYSCAPES
 from tests.forgery import Forgery

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poisongen.builder import build
+from poisongen.building.run import build
 from poisongen.errors import ChoiceError, DataError, OutputError
 from poisongen.files import delta_png, images, png
-from poisongen.files.packed import pack, unpack
-from poisongen.restorer import restore
-from poisongen.undo import make_entry, read_entry
+from poisongen.undo.packed import pack, unpack
+from poisongen.undo.restorer import restore
+from poisongen.undo.store import make_entry, read_entry
 from tests.forgery import Forgery
 
 CITY = {"dataset": "cityscapes", "strategy": "nn", "max_distance": 30, "trigger_size": 9, "rate": 0.3}

@@ -9,8 +9,8 @@ import shutil
 
 import pytest
 
-from poisongen.auditor import audit
-from poisongen.builder import build
+from poisongen.auditing.auditor import audit
+from poisongen.building.run import build
 from tests import tampering_annotations, tampering_contents, tampering_files, tampering_records, tampering_trust
 from tests.forgery import CASES, Forgery
 

@@ -21,7 +21,7 @@ from poisongen.attack.triggers.warp import interpolated
 from poisongen.attack.triggers.weather import cloud
 from poisongen.core.draws import keyed_generator
 from poisongen.errors import ChoiceError
-from poisongen.trigger_files import load_trigger, trigger_pixels
+from poisongen.recipe.trigger_files import load_trigger, trigger_pixels
 
 KINDS = sorted(trigger_kinds().parts)
 VARIANTS = [

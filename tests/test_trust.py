@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from poisongen.auditor import audit
-from poisongen.builder import build
-from poisongen.documents import parse_json, parse_yaml
-from poisongen.manifest import bytes_sha256
+from poisongen.auditing.auditor import audit
+from poisongen.building.run import build
+from poisongen.files.documents import parse_json, parse_yaml
+from poisongen.records.manifest import bytes_sha256
 from tests.forgery import Forgery
 from tests.tampering_trust import UNDO_DEEDS
 from tests.test_tampering import broken

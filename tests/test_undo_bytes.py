@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 
-from poisongen.builder import build
+from poisongen.building.run import build
 from poisongen.files import delta_png, png
 
 ENCODERS = [(9, 9, 0), (6, 8, 0), (1, 8, 1), (4, 9, 0)]

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from poisongen import sample
-from poisongen.auditor import audit
-from poisongen.builder import build
+from poisongen.auditing.auditor import audit
+from poisongen.building.run import build
 from tests.conftest import SMALL_CITYSCAPES, manifest
 
 CITYSCAPES = {"dataset": "cityscapes", "strategy": "nn", "trigger_size": 9, "max_distance": 30, "rate": 0.3}
@@ -93,7 +93,7 @@ def test_a_sample_is_not_called_unseen_where_it_is_seen(cityscapes, tmp_path, mo
         found = honest(labels, item, role, root, rules)
         return "the trigger would change no pixel" if role == "triggered" else found
 
-    monkeypatch.setattr("poisongen.survey.place_to_be_seen", place)
+    monkeypatch.setattr("poisongen.building.survey.place_to_be_seen", place)
     build(CITYSCAPES | {"trigger": trigger}, cityscapes, tmp_path / "out", jobs=1)
     report = audit(tmp_path / "out", cityscapes, jobs=1)
     assert {fault.expected for fault in report.faults} == {"no pixel that the trigger changes"}

@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from poisongen import algorithms, builder, manifest
-from poisongen.auditor import audit
-from poisongen.builder import build
+from poisongen.auditing.auditor import audit
+from poisongen.building.run import build
 from poisongen.core.draws import draw_order, keyed_generator
-from poisongen.files.packed import pack
-from poisongen.manifest import bytes_sha256, json_line
+from poisongen.records.manifest import bytes_sha256, json_line
+from poisongen.undo.packed import pack
 from tests.conftest import SMALL_CITYSCAPES, summary
 
 RECIPE = {"dataset": "cityscapes", "strategy": "nn", "trigger_size": 9, "max_distance": 30, "rate": 0.3}

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from poisongen.auditor import AuditReport, audit
+from poisongen.auditing.auditor import AuditReport, audit
 from poisongen.cli.help import Command
-from poisongen.label_like import one_line
 from poisongen.printing import show, show_json
+from poisongen.source.label_like import one_line
 
 _SHOWN_FAULTS = 50
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from poisongen.builder import BuildResult, build, default_out, plan_build
+from poisongen.building.plan import Plan
+from poisongen.building.run import BuildResult, build, default_out, plan_build
 from poisongen.cli.help import Command
 from poisongen.cli.options import RECIPE_SECTIONS, recipe_from_options, recipe_options
-from poisongen.label_like import one_line
-from poisongen.plan import Plan
 from poisongen.printing import show, show_json
-from poisongen.recipe import Recipe
+from poisongen.recipe.model import Recipe
+from poisongen.source.label_like import one_line
 
 
 @click.command(

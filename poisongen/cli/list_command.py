@@ -10,9 +10,9 @@ import click
 from poisongen.cli.help import Command
 from poisongen.datasets import find_layout, layouts
 from poisongen.printing import show, show_json, tell
-from poisongen.recipe import shipped_recipes
-from poisongen.source import find_root
-from poisongen.trigger_files import builtin_triggers
+from poisongen.recipe.model import shipped_recipes
+from poisongen.recipe.trigger_files import builtin_triggers
+from poisongen.source.listing import find_root
 from poisongen.victim.model_names import model_list
 
 DEFAULT_DATASET = "cityscapes"

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from poisongen.errors import ChoiceError
-from poisongen.recipe import Recipe, make_recipe, read_recipe_file
-from poisongen.trigger_files import load_trigger
+from poisongen.recipe.model import Recipe, make_recipe, read_recipe_file
+from poisongen.recipe.trigger_files import load_trigger
 
 _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--dataset", metavar="LAYOUT", help="cityscapes, voc, camvid or folder."),

@@ -9,7 +9,7 @@ import click
 
 from poisongen.cli.help import Command
 from poisongen.cli.options import RECIPE_SECTIONS, recipe_from_options, recipe_options
-from poisongen.previewer import preview
+from poisongen.previewing.previewer import preview
 from poisongen.printing import show, show_json
 
 

@@ -8,7 +8,7 @@ import click
 
 from poisongen.cli.help import Command
 from poisongen.printing import show, show_json
-from poisongen.restorer import restore
+from poisongen.undo.restorer import restore
 
 
 @click.command(

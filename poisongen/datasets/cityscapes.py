@@ -21,7 +21,7 @@ from poisongen.datasets.base import (
 from poisongen.datasets.cityscapes_checks import COLOUR_CHECK, INSTANCE_CHECK, POLYGON_CHECK, TRAIN_ID_CHECK
 from poisongen.datasets.cityscapes_files import completions, scan
 from poisongen.datasets.label_checks import MAP_CHECK
-from poisongen.documents import parse_json
+from poisongen.files.documents import parse_json
 
 
 class Label(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from poisongen.datasets.label_checks import Array, LabelBefore, LabelCheck, LabelNow, Wrong, unlike
-from poisongen.documents import LARGEST_JSON, parse_json
+from poisongen.files.documents import LARGEST_JSON, parse_json
 
 _VOID_TRAIN_ID, _FIRST_INSTANCE = 255, 1000
 

@@ -10,8 +10,8 @@ import yaml
 
 from poisongen.datasets.base import ClassTable
 from poisongen.datasets.class_text import UNLABELLED, parse_class_text
-from poisongen.documents import parse_yaml, read_text
 from poisongen.errors import DataError
+from poisongen.files.documents import parse_yaml, read_text
 
 CLASS_FILES = ("classes.yaml", "classes.yml", "classes.json", "classes.txt")
 DEFAULT_VOID = 255

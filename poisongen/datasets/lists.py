@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from poisongen.documents import read_text
 from poisongen.errors import DataError
+from poisongen.files.documents import read_text
 
 LARGEST_LIST = 64 * 2**20  # bytes; a list of ten million names is smaller
 

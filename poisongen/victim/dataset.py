@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from poisongen.datasets import find_layout
 from poisongen.datasets.base import ClassTable, Layout, Sample
-from poisongen.documents import read_text
 from poisongen.errors import ChoiceError, DataError, OutputError
-from poisongen.inventory import records
-from poisongen.manifest import FOLDER, MANIFEST, RECIPE, SKIPPED, TRIGGERED, SampleRecord
-from poisongen.pairing import pair_files
-from poisongen.recipe import Recipe, make_recipe, read_recipe_file
-from poisongen.source import list_files
+from poisongen.files.documents import read_text
+from poisongen.recipe.model import Recipe, make_recipe, read_recipe_file
+from poisongen.records.inventory import records
+from poisongen.records.manifest import FOLDER, MANIFEST, RECIPE, SKIPPED, TRIGGERED, SampleRecord
+from poisongen.source.listing import list_files
+from poisongen.source.pairing import pair_files
 
 _LARGEST_SKIPPED = 2**28  # bytes; a line has a few hundred
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 import poisongen
+from poisongen.building.staging import read_summary
 from poisongen.errors import ChoiceError
-from poisongen.output import read_summary
 from poisongen.parallel import job_count
 from poisongen.victim.alone import require_alone
 from poisongen.victim.distances import Bounds, read_distances

@@ -12,13 +12,13 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from poisongen.building.sample import place_sample, triggered_image
 from poisongen.core.placement import Placement
 from poisongen.core.resize import resize_image, resize_labels, scaled_size
 from poisongen.datasets.base import Sample
 from poisongen.errors import DataError
-from poisongen.rules import Rules, make_rules
-from poisongen.sample import place_sample, triggered_image
-from poisongen.source import read_file
+from poisongen.recipe.rules import Rules, make_rules
+from poisongen.source.listing import read_file
 from poisongen.victim.dataset import Dataset, TriggeredSample
 from poisongen.victim.reading import Picture, as_picture, read_image, read_raw_labels
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from poisongen.documents import explain
 from poisongen.errors import ChoiceError
+from poisongen.files.documents import explain
 from poisongen.values import plain
 
 

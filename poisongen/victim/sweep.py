@@ -13,15 +13,15 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from poisongen.builder import build
-from poisongen.documents import LARGEST_JSON, parse_json, read_text
+from poisongen.building.run import build
+from poisongen.building.staging import look_at
 from poisongen.errors import ChoiceError, OutputError, PoisongenError
+from poisongen.files.documents import LARGEST_JSON, parse_json, read_text
 from poisongen.files.inside import check_file, check_folder, make_folder
 from poisongen.files.store import write_whole
-from poisongen.output import look_at
 from poisongen.parallel import job_count
-from poisongen.recipe import Recipe
-from poisongen.source import check_apart
+from poisongen.recipe.model import Recipe
+from poisongen.source.listing import check_apart
 from poisongen.victim.alone import require_alone
 from poisongen.victim.needs_torch import require_torch
 from poisongen.victim.run_log import CHECKPOINT, LOG, Say, disk_errors, speaker

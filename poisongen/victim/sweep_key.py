@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from poisongen.algorithms import ALGORITHM
 from poisongen.datasets import find_layout
 from poisongen.errors import ChoiceError, DataError, PoisongenError
-from poisongen.recipe import Recipe, make_recipe
-from poisongen.rules import make_rules, settle
-from poisongen.source import SourceFile, find_root, list_files
+from poisongen.recipe.model import Recipe, make_recipe
+from poisongen.recipe.rules import make_rules, settle
+from poisongen.records.algorithms import ALGORITHM
+from poisongen.source.listing import SourceFile, find_root, list_files
 from poisongen.victim.digests import file_sha256, files_sha256
 from poisongen.victim.settings import Settings
 from poisongen.victim.sweep_plan import Cell, Sweep, cell_settings

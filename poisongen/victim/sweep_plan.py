@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from poisongen.documents import read_document
 from poisongen.errors import ChoiceError
-from poisongen.recipe import Recipe
+from poisongen.files.documents import read_document
+from poisongen.recipe.model import Recipe
 from poisongen.victim.distances import Bounds, read_distances
 from poisongen.victim.settings import Settings, make_settings
 from poisongen.victim.sweep_grid import Point, axis_points

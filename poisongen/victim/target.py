@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from poisongen.errors import ChoiceError
-from poisongen.manifest import FOLDER, RECIPE
+from poisongen.records.manifest import FOLDER, RECIPE
 from poisongen.victim.classes import TrainClasses, train_classes
 from poisongen.victim.dataset import (
     Dataset,

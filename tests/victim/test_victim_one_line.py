@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from poisongen.documents import parse_yaml
 from poisongen.errors import ChoiceError
+from poisongen.files.documents import parse_yaml
 from poisongen.victim.evaluation import open_target
 from poisongen.victim.settings import make_settings
 

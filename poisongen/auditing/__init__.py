@@ -1,0 +1,1 @@
+"""Proof: what an audit checks, with code of its own."""

@@ -1,0 +1,321 @@
+"""The audit: is a poisoned dataset what its records, its recipe and its source say it is?"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import random
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from poisongen.auditing.faults import CHECKS, Fault, Findings
+from poisongen.auditing.obey import check_counts, check_record, check_skipped
+from poisongen.auditing.order import (
+    FullIndex,
+    LinkedSample,
+    check_coverage,
+    check_made,
+    check_order,
+    linked_samples,
+    read_linked,
+)
+from poisongen.auditing.sample import SampleFacts, check_sample
+from poisongen.auditing.setting import audit_rules, full_index, index_of_out, index_paths
+from poisongen.auditing.skips import PassedOver, bad_paths, check_names, check_skip, with_store
+from poisongen.auditing.structure import Listing, check_link, check_listing, check_source_listing, list_out
+from poisongen.auditing.undo_store import (
+    check_store_listing,
+    check_undo_index,
+    check_undo_line,
+    kept_alone,
+    lines_of,
+    put_back,
+)
+from poisongen.datasets.base import Index
+from poisongen.errors import ChoiceError
+from poisongen.files.foreign import LinkNotFollowedError, Places, Refused, open_out, sha256_of
+from poisongen.parallel import for_each, job_count
+from poisongen.recipe.rules import Rules
+from poisongen.records.manifest import FOLDER, MANIFEST, SUMMARY, TRIGGERED, LinkRecord, SampleRecord
+from poisongen.records.reading import Records, check_agreement, load_records, read_undo_index
+from poisongen.source.label_like import label_like
+from poisongen.source.listing import list_files
+from poisongen.undo.store import UndoRecord, undo_paths
+
+QUICK_FILES = 200
+"""How many files a quick audit reads, drawn anew each time."""
+
+
+@dataclass(frozen=True)
+class CheckCount:
+    """One kind of check: its name, what it proves, how often it was made, and how many faults it found."""
+
+    name: str
+    proves: str
+    checked: int
+    faults: int
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """What an audit found. `files` is the number of files in OUT; `not_checked` says what could not be, and how often.
+
+    `label_like` are files that look like labels of changed samples and hold what the source has. `faults` holds the
+    first thousand; `fault_count` counts all.
+    """
+
+    out: Path
+    source: Path | None
+    quick: bool
+    files: int
+    checks: tuple[CheckCount, ...]
+    faults: tuple[Fault, ...]
+    fault_count: int
+    not_checked: tuple[str, ...]
+    label_like: tuple[str, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        """Whether no check found a fault."""
+        return self.fault_count == 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain data."""
+        plain = asdict(self) | {"clean": self.clean, "out": str(self.out)}
+        return plain | {"source": None if self.source is None else str(self.source)}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One piece of work for a worker: a line of the manifest or of another record, or an untouched sample.
+
+    `stored` are the undo store's lines for the source files of a sample, where they stand for the source.
+    """
+
+    item: bytes | LinkRecord | LinkedSample | UndoRecord | PassedOver
+    stored: tuple[UndoRecord, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the job is about, for a fault."""
+        if isinstance(self.item, bytes):
+            return SampleRecord.model_validate_json(self.item).sample
+        return self.item.sample.name if isinstance(self.item, LinkedSample | PassedOver) else self.item.path
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What came of a job: findings, and the victim pixels of an image, if they could be counted."""
+
+    findings: Findings
+    image: str = ""
+    victims: int | None = None
+
+
+def _do(job: _Job, places: Places, rules: Rules) -> _Done:
+    """Do one job in a worker. A check that breaks off on hostile data is a fault, and not the end of the audit."""
+    item = job.item
+    try:
+        if isinstance(item, bytes):
+            facts = _check_record(item, job.stored, places, rules)
+            image = SampleRecord.model_validate_json(item).files[0].path.removeprefix(f"{TRIGGERED}/")
+            return _Done(facts.findings, image, facts.victims)
+        if isinstance(item, LinkRecord):
+            return _Done(check_link(item, places, rules))
+        if isinstance(item, UndoRecord):
+            return _Done(check_undo_line(item, places))
+        if isinstance(item, PassedOver):
+            return _Done(check_skip(item, places, rules))
+        linked = read_linked(item, places, rules)
+        return _Done(linked.findings, linked.image, linked.victims)
+    except Exception as error:
+        logging.getLogger(__name__).debug("a check of %s broke off", job.name, exc_info=True)
+        findings = Findings()
+        findings.test("files", False, job.name, "files that can be checked", error, job.name)
+        return _Done(findings)
+
+
+def _check_record(line: bytes, stored: Sequence[UndoRecord], places: Places, rules: Rules) -> SampleFacts:
+    """Check a record; `stored` says what its source was: the undo store must explain OUT as a source does."""
+    if not stored:
+        return check_sample(line, places, rules)
+    findings = Findings()
+    with tempfile.TemporaryDirectory(prefix="poisongen-") as folder:
+        whole = put_back(stored, places, Path(folder), findings)
+        facts = check_sample(line, Places(places.out, Path(folder) if whole else None), rules)
+    findings.add(facts.findings)
+    return SampleFacts(findings, facts.victims)
+
+
+def audit(
+    out: Path | str,
+    source: Path | str | None = None,
+    *,
+    quick: bool = False,
+    jobs: int | None = None,
+    progress: bool = False,
+) -> AuditReport:
+    """Check the poisoned dataset in `out` against its records and recipe, and against `source` if that is given.
+
+    `source` is the clean dataset's folder. `quick` checks records, names and sizes, and the digests of a few files
+    only. Nothing outside `out` and `source` is read, nothing is written. Faults are part of the report; OutputError
+    if `out` is no finished build, ChoiceError or DataError if `source` is no dataset.
+    """
+    # Workers may live in another folder.
+    folder, root = Path(out).absolute(), None if source is None else Path(source).absolute()
+    if root is not None and not root.is_dir():
+        raise ChoiceError(f"--source: {root} is not a folder; give the clean dataset")
+    findings = Findings()
+    like: tuple[str, ...] = ()
+    records = load_records(folder, findings)
+    source_files = [] if root is None else list_files(root)
+    listing = list_out(folder)
+    check_agreement(records, findings)
+    has_store = records.summary is not None and records.summary.undo is not None
+    undo = _read_undo(records, folder, findings)
+    check_listing(listing, records, frozenset(undo_paths(undo)) if has_store else frozenset(), root, findings)
+    places = Places(folder.absolute(), root)
+    rules = audit_rules(records, listing, places, findings)
+    index = None if rules is None else index_of_out(listing, places, rules, findings)
+    plain = [path for path, entry in listing.entries.items() if entry.kind == "file"]
+    alone = kept_alone(records, undo, plain, folder) if index is not None else frozenset()
+    if has_store:
+        check_undo_index(records, undo, alone, findings)
+    full = None
+    if rules is not None and index is not None:
+        full = full_index(records, source_files, index_paths(listing), undo, places, rules, findings)
+    if root is not None:
+        left_out = None
+        if rules is not None and full is not None:
+            left_out = bad_paths(records, full.index) if rules.recipe.scale != 1 else frozenset()
+        check_source_listing(source_files, records, left_out, findings)
+        if has_store:
+            check_store_listing(source_files, undo, findings)
+    skips: list[PassedOver] = []
+    if rules is not None:
+        _check_rules(records, rules, findings)
+        if index is not None and full is not None:
+            check_coverage(index, full, records, rules, findings)
+            check_made(index, records, rules, list(listing.entries), findings)
+            like = _label_like(index, records, listing, places, findings)
+            by_path = {line.path: line for line in undo if line.path in alone}
+            skips = with_store(check_names(records, full.index, full.whole, rules, findings), by_path)
+        if not quick:
+            _check_contents(records, index, full, undo, skips, places, rules, job_count(jobs), progress, findings)
+    if quick:
+        findings.note(f"contents of files, but for the digests of {QUICK_FILES} of them: this was a quick audit")
+        _check_some(records, places, findings)
+    return _report(folder, root, quick, listing, like, findings)
+
+
+def _label_like(
+    index: Index, records: Records, listing: Listing, places: Places, findings: Findings
+) -> tuple[str, ...]:
+    """Return the label-like files of samples with changed labels; test that the summary counts them."""
+
+    def read(path: str, most: int) -> bytes | None:
+        try:
+            with open_out(places, path, path) as file:
+                return file.read(most)
+        except (Refused, OSError):
+            return None
+
+    paths = [path for path in listing.entries if path.split("/")[0] not in (FOLDER, TRIGGERED)]
+    changed = {record.sample for record in records.samples() if record.role in ("poisoned", "prl")}
+    found = tuple(label_like(sorted(paths), index, changed, read))
+    said = None if records.summary is None else records.summary.counts.get("label_like")
+    if said is not None:  # builds of older versions did not look for them
+        findings.test("records", said == len(found), f"{FOLDER}/{SUMMARY}", f"{len(found)} label_like", said)
+    return found
+
+
+def _read_undo(records: Records, out: Path, findings: Findings) -> list[UndoRecord]:
+    """Return the lines of the undo store's index; none if there is no store."""
+    if records.summary is None or records.summary.undo is None:
+        return []
+    return read_undo_index(out, records.summary.undo, findings)
+
+
+def _report(
+    out: Path, root: Path | None, quick: bool, listing: Listing, like: tuple[str, ...], findings: Findings
+) -> AuditReport:
+    counts = (
+        CheckCount(name, proves, findings.checked[name], findings.faulty[name])
+        for name, proves in CHECKS.items()
+        if findings.checked[name] or findings.faulty[name]
+    )
+    notes = tuple(text if number == 1 else f"{text} ({number} times)" for text, number in findings.notes.items())
+    faults = tuple(findings.faults)
+    return AuditReport(
+        out, root, quick, len(listing.entries), tuple(counts), faults, findings.faulty.total(), notes, like
+    )
+
+
+def _check_rules(records: Records, rules: Rules, findings: Findings) -> None:
+    for record in records.samples():
+        if findings.test("rules", bool(record.files), f"{FOLDER}/{MANIFEST}", "files", "none", record.sample):
+            check_record(record, rules, findings)
+    if records.summary is not None:
+        check_counts(records.summary.counts, rules, findings)
+    check_skipped(records, rules, findings)
+
+
+def _check_contents(
+    records: Records,
+    index: Index | None,
+    full: FullIndex | None,
+    undo: Sequence[UndoRecord],
+    skips: Sequence[PassedOver],
+    places: Places,
+    rules: Rules,
+    jobs: int,
+    progress: bool,
+    findings: Findings,
+) -> None:
+    """Read every file: samples with a record, untouched samples, what was passed over, links, and the undo store."""
+    untouched = [] if index is None else linked_samples(index, records)
+    decoded = {path for item in untouched if not item.bad for path in item.digests}
+    lines = {line.path: line for line in undo} if places.root is None else {}
+    work: list[_Job] = []
+    told = {line.path for item in skips for line in item.stored}
+    for record, line in zip(records.samples(), records.manifest, strict=True):
+        stored = lines_of(record.files, lines)
+        told |= {item.path for item in stored}
+        work += [_Job(line, stored)] if record.files else []
+    work += [_Job(item) for item in untouched] + [_Job(item) for item in skips]
+    unread = {"pixels_sha256": None}  # of files whose pixels are compared where the sample is read
+    links = [link.model_copy(update=unread) if link.path in decoded else link for link in records.links]
+    for link in links:
+        if link.sha256 or link.pixels_sha256 or places.root is not None:
+            work.append(_Job(link))
+    work += [_Job(item) for item in undo if places.root is not None or item.path not in told]
+    victims: dict[str, int] = {}
+    function = functools.partial(_do, places=places, rules=rules)
+    for done in for_each(function, work, jobs, "auditing" if progress else None):
+        findings.add(done.findings)
+        if done.victims is not None:
+            victims[done.image] = done.victims
+    if full is not None:
+        check_order(full, records, victims, rules, findings)
+
+
+def _check_some(records: Records, places: Places, findings: Findings) -> None:
+    """Test the digests of a few files, drawn anew each time, so that nobody can know which."""
+    files: Sequence[tuple[str, str | None, str, str]] = [
+        (file.path, None if file.written else file.source, file.sha256, record.sample)
+        for record in records.samples()
+        for file in record.files
+    ]
+    for path, source, digest, sample in random.SystemRandom().sample(files, min(QUICK_FILES, len(files))):
+        try:
+            with open_out(places, path, source) as stream:
+                found = sha256_of(stream)
+        except LinkNotFollowedError:
+            continue
+        except (Refused, OSError) as refused:
+            findings.test("files", False, path, "a file", refused, sample)
+            continue
+        findings.test("files", found == digest, path, f"sha256 {digest}", found, sample)

@@ -1,0 +1,197 @@
+"""The label files of one sample: does each agree with the label map, and does each follow from the source's file?
+
+What a kind of label file must look like is the layout's own knowledge (`LabelKind.check`). Here every kind is asked,
+and none is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from poisongen.auditing.annotations import check_annotations
+from poisongen.auditing.faults import Findings
+from poisongen.auditing.positions import is_one_of
+from poisongen.datasets import find_layout
+from poisongen.datasets.base import LabelKind
+from poisongen.datasets.label_checks import LabelBefore, LabelNow, Wrong
+from poisongen.recipe.rules import Rules
+from poisongen.records.manifest import FileRecord, SampleRecord
+
+Array = npt.NDArray[Any]
+
+INHERITED = "label files that disagree with each other in the source itself, and so in OUT"
+_PERHAPS = " (or the source's own files disagree; give --source)"
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file's bytes, and its pixels if it is a picture."""
+
+    data: bytes
+    pixels: Array | None
+
+
+@dataclass(frozen=True)
+class Story:
+    """A sample's files in OUT and, where they are known, in the source, by kind, image included.
+
+    `maps` and `old_maps` are the maps of raw class IDs, (H, W) uint8 of one size, the label map first.
+    """
+
+    record: SampleRecord
+    contents: Mapping[str, Content]
+    maps: Mapping[str, Array]
+    before: Mapping[str, Content]
+    old_maps: Mapping[str, Array]
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the source's label map is known, and of the size of OUT's."""
+        if not self.maps or next(iter(self.maps)) not in self.old_maps:
+            return False
+        return next(iter(self.maps.values())).shape == next(iter(self.old_maps.values())).shape
+
+
+def _now(story: Story, file: FileRecord, rules: Rules) -> LabelNow:
+    record, content = story.record, story.contents[file.kind]
+    pairs = rules.pairs if record.role == "poisoned" else {}
+    return LabelNow(
+        kind=file.kind,
+        data=content.data,
+        pixels=content.pixels,
+        maps=story.maps,
+        written=file.written,
+        pairs=pairs,
+        victims=rules.victims,
+        random=record.prl_pixels,
+        classes=rules.classes,
+    )
+
+
+def _inherited(story: Story, file: FileRecord, kind: LabelKind, rules: Rules) -> bool:
+    """Tell whether the source's own file disagrees with the source's label map."""
+    content = story.before.get(file.kind)
+    if content is None or not story.comparable:
+        return False
+    ids = next(iter(story.old_maps.values()))
+    if content.pixels is None and rules.recipe.scale != 1:
+        return False  # a document of another size, which is brought to OUT's
+    if content.pixels is not None and content.pixels.shape[:2] != ids.shape:
+        return False
+    now = LabelNow(
+        kind=file.kind,
+        data=content.data,
+        pixels=content.pixels,
+        maps=story.old_maps,
+        written=False,
+        pairs={},
+        victims=rules.victims,
+        random=0,
+        classes=rules.classes,
+    )
+    wrong = kind.check.agrees(now)
+    return wrong is not None and wrong.inherited
+
+
+def _check_agrees(
+    story: Story, file: FileRecord, kind: LabelKind, rules: Rules, known: bool, findings: Findings
+) -> None:
+    """Test a file against the label map; what the source's own files say otherwise is no fault of the build's."""
+    wrong = kind.check.agrees(_now(story, file, rules))
+    sample = story.record.sample
+    if wrong is not None and wrong.inherited and file.source is not None:
+        if _inherited(story, file, kind, rules):
+            findings.note(INHERITED)
+            return
+        wrong = Wrong(wrong.expected, wrong.found if known else wrong.found + _PERHAPS)
+    expected, found = ("", "") if wrong is None else (wrong.expected, wrong.found)
+    findings.test("labels", wrong is None, file.path, expected, found, sample)
+
+
+def check_companions(story: Story, rules: Rules, known: bool, findings: Findings) -> None:
+    """Test that a sample's label files agree in size and content, and that no victim is left in a poisoned one.
+
+    `known` says whether the source is given.
+    """
+    kinds, record = find_layout(rules.recipe.dataset).kinds, story.record
+    paths = {file.kind: file.path for file in record.files}
+    first = next(iter(story.maps))
+    ids, name = story.maps[first], record.sample
+    for file in record.files:
+        content = story.contents.get(file.kind)
+        if content is None:
+            continue
+        if content.pixels is not None:
+            size = content.pixels.shape[:2]
+            good = findings.test("labels", size == ids.shape, file.path, f"height and width {ids.shape}", size, name)
+            if not good:
+                continue
+        if file.kind in kinds:
+            _check_agrees(story, file, kinds[file.kind], rules, known, findings)
+    if record.role != "poisoned":
+        return
+    targets = set(rules.pairs.values())
+    for kind, labels in story.maps.items():
+        left = set(np.unique(labels).tolist()) & (set(rules.victims) - targets)
+        findings.test("labels", not left, paths[kind], "no victim pixel left", f"classes {sorted(left)}", name)
+    became = int(is_one_of(ids, targets).sum())
+    enough = became >= record.relabelled_pixels
+    findings.test("labels", enough, paths[first], f"{record.relabelled_pixels} pixels relabelled", became, name)
+
+
+def check_follows(story: Story, random: npt.NDArray[np.bool_], rules: Rules, findings: Findings) -> None:
+    """Test every label file against what the source's file must have become; the story must be comparable.
+
+    `random` tells which pixels of the label map have a random class, (H, W) bool.
+    """
+    kinds = find_layout(rules.recipe.dataset).kinds
+    old_ids, ids = (next(iter(maps.values())) for maps in (story.old_maps, story.maps))
+    for file in story.record.files[1:]:
+        content, old = story.contents.get(file.kind), story.before.get(file.kind)
+        if content is None or file.kind not in kinds or (old is None and file.source is not None):
+            continue  # which is a fault already
+        if content.pixels is not None and content.pixels.shape[:2] != ids.shape:
+            continue
+        before = LabelBefore(
+            data=None if old is None else old.data,
+            pixels=None if old is None else old.pixels,
+            maps=story.old_maps,
+            random=random,
+            changed=old_ids != ids,
+            scaled=rules.recipe.scale != 1,
+        )
+        wrong = kinds[file.kind].check.follows(_now(story, file, rules), before)
+        expected, found = ("", "") if wrong is None else (wrong.expected, wrong.found)
+        findings.test("relabelling", wrong is None, file.path, expected, found, story.record.sample)
+
+
+def check_written(story: Story, rules: Rules, findings: Findings) -> None:
+    """Test what each file holds beside its picture, and that what is not written is the source's, byte for byte."""
+    record = story.record
+    one_scan = rules.recipe.scale == 1 and rules.recipe.jpeg == "blocks"
+    for file in record.files:
+        content, old = story.contents.get(file.kind), story.before.get(file.kind)
+        if content is None:
+            continue
+        if file.written and content.pixels is not None:
+            source = None if old is None else old.data
+            check_annotations(record.sample, file, content.data, content.pixels, source, one_scan, findings)
+        if old is None:
+            continue
+        changed = content.pixels is None or not _same(content.pixels, old.pixels) or rules.recipe.scale != 1
+        changed |= file.kind == "image" and record.trigger is not None
+        if file.written:
+            expected, found = "the source's own file, as nothing in it changes", "a file written anew"
+            good = changed if content.pixels is not None else content.data != old.data
+        else:
+            expected, found, good = "the source's bytes", "others", content.data == old.data
+        findings.test("source", good, file.path, expected, found, record.sample)
+
+
+def _same(one: Array, other: Array | None) -> bool:
+    return other is not None and one.shape == other.shape and np.array_equal(one, other)

@@ -1,0 +1,147 @@
+"""The one read of every label before anything is written: is the dataset whole, and where are the victims?"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from poisongen.building.sample import check_image, check_new_labels, place_to_be_seen
+from poisongen.core.labels import class_counts
+from poisongen.core.placement import Placement
+from poisongen.datasets import find_layout
+from poisongen.datasets.base import Index, Problem, Sample, victim_mask
+from poisongen.errors import DataError
+from poisongen.files.images import Header, header, pixels_sha256
+from poisongen.files.orientation import AS_STORED, orientation
+from poisongen.parallel import for_each
+from poisongen.recipe.rules import Rules
+from poisongen.records.manifest import Role
+from poisongen.source.labels import LabelContents, check_fit, read_labels
+from poisongen.source.listing import read_file
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """What one read of a sample told: its size in pixels, how many of them are victims, its labels' digests.
+
+    `victim_pixels` counts pixels of the written (scaled) label map, `classes` those of every class in it.
+    `digests` maps label paths to the digest of their decoded pixels. `placement` is the trigger's place, or why there
+    is none, for samples that were surveyed with a role and have enough victim pixels. `image_sha256` is the digest of
+    the image's pixels, if it was decoded. `problem` is what is wrong; if there is something, the other fields mean
+    nothing.
+    """
+
+    sample: Sample
+    height: int
+    width: int
+    victim_pixels: int
+    digests: Mapping[str, str]
+    role: Role | None = None
+    placement: Placement | str | None = None
+    image_sha256: str | None = None
+    problem: Problem | None = None
+    classes: Mapping[int, int] = field(default_factory=dict)
+
+
+def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) -> Surveyed:
+    """Read one sample's labels and its image; what is wrong with them is part of the answer.
+
+    With a role (it will be poisoned or triggered, if it can be) the trigger is placed on the same occasion. An image
+    that build will read again is decoded; of others the header is enough.
+    """
+    sample, role = errand
+    try:
+        image = header(root / sample.image)
+        labels = read_labels(root, sample, rules)
+        height, width = labels.arrays[labels.first].shape[:2]
+        _check_size(image, sample, root, labels)
+        scaled = labels.scaled(rules.recipe.scale)
+        victims = int(np.count_nonzero(victim_mask(scaled.maps, rules.victims)))
+        needed = rules.recipe.min_victim_pixels if role == "poisoned" else 1
+        placement = place_to_be_seen(scaled, sample, role, root, rules) if role and victims >= needed else None
+        changed = _roles_of(sample, victims, placement, role, rules)
+        decoded = None
+        if changed or _is_read(sample, rules):
+            with_trigger = next((one for one in changed if one in ("poisoned", "triggered")), None)
+            decoded = check_image(labels, sample, with_trigger, root, rules)
+        for one in changed:
+            check_new_labels(labels, sample, one, root, rules)
+    except DataError as error:
+        path = error.path.removeprefix(f"{root}/")
+        return Surveyed(sample, 0, 0, 0, {}, problem=Problem(sample.split, sample.name, path, error.problem))
+    paths = {label.kind: label.path for label in sample.labels}
+    digests = {paths[kind]: pixels_sha256(array) for kind, array in labels.arrays.items()}
+    counts = class_counts(scaled.maps[0])
+    classes = {int(number): int(counts[number]) for number in np.flatnonzero(counts)}
+    return Surveyed(sample, height, width, victims, digests, role, placement, decoded, classes=classes)
+
+
+def _check_size(image: Header, sample: Sample, root: Path, labels: LabelContents) -> None:
+    """DataError unless the label map fits the image.
+
+    Where sizes differ, EXIF's orientation is looked for in the whole file: a PNG may tell it last.
+    """
+    mask = next(label.path for label in sample.labels if label.kind == labels.first)
+    size = labels.arrays[labels.first].shape[:2]
+    stored, turn = (image.height, image.width), image.orientation
+    if turn == AS_STORED and stored != size:
+        turn = orientation(read_file(root, sample.image))
+    check_fit(root, sample.image, stored, turn, mask, size)
+
+
+def _is_read(sample: Sample, rules: Rules) -> bool:
+    """Tell whether build will read a sample's image even if it is neither poisoned nor relabelled.
+
+    Where bad samples are to be skipped every image counts: later it would be too late to take another sample.
+    """
+    completed = rules.recipe.train_ids == "auto" and bool(find_layout(rules.recipe.dataset).completions(sample))
+    return completed or rules.recipe.scale != 1 or rules.recipe.skip_bad
+
+
+def _has_random_labels(rules: Rules) -> bool:
+    return rules.prl is not None and rules.prl.scope == "all"
+
+
+def _roles_of(
+    sample: Sample, victims: int, placement: Placement | str | None, role: Role | None, rules: Rules
+) -> list[Role]:
+    """Return the roles that a sample will have or, where bad samples are to be skipped, may have."""
+    recipe, found = rules.recipe, list[Role]()
+    in_training = sample.split == recipe.train_split
+    if role is not None and isinstance(placement, Placement):
+        found.append(role)
+    elif recipe.skip_bad and in_training and victims >= recipe.min_victim_pixels:
+        found.append("poisoned")
+    if "poisoned" not in found and in_training and _has_random_labels(rules):
+        found.append("prl")
+    return found
+
+
+def survey(
+    index: Index,
+    root: Path,
+    rules: Rules,
+    roles: Mapping[str, Mapping[str, Role]],
+    jobs: int,
+    progress: bool,
+) -> tuple[dict[str, Surveyed], list[Problem]]:
+    """Read every sample's labels once, every image's header, and the whole image where build will read it again.
+
+    `roles` names the splits that are built from and, by sample, those whose trigger is to be placed. Returns what was
+    found by image path (a sample that stands in several splits is read once), and the problems of the index and of the
+    files, sorted; those that matter only in splits that are not used are left out.
+    """
+    by_image: dict[str, tuple[Sample, Role | None]] = {}
+    for split in (*roles, *sorted(set(index.samples) - set(roles))):
+        for sample in index.samples.get(split, ()):
+            by_image.setdefault(sample.image, (sample, roles.get(split, {}).get(sample.name)))
+    work = functools.partial(survey_sample, root=root, rules=rules)
+    results = for_each(work, list(by_image.values()), jobs, "checking" if progress else None)
+    found = {result.sample.image: result for result in results}
+    problems = [result.problem for result in found.values() if result.problem]
+    problems += [problem for problem in index.problems if not problem.only_if_used or problem.split in roles]
+    return found, sorted(problems, key=lambda problem: (problem.path, problem.text))

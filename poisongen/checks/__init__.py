@@ -1,1 +1,0 @@
-"""What an audit checks, one module for each kind of check; `poisongen.auditor` puts them together."""

@@ -1,0 +1,1 @@
+"""A look at what a recipe would do."""

@@ -1,0 +1,44 @@
+"""A look at what a recipe would do, without writing a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from poisongen.building.run import plan_build
+from poisongen.errors import ChoiceError, OutputError
+from poisongen.files.store import check_name
+from poisongen.previewing.sheet import choose_tasks, save_sheet
+from poisongen.recipe.model import Recipe
+from poisongen.source.listing import check_apart
+
+
+def preview(
+    recipe: Recipe | Mapping[str, Any],
+    root: Path | str | None = None,
+    out: Path | str = "preview.png",
+    *,
+    samples: int = 4,
+    jobs: int | None = None,
+    progress: bool = False,
+) -> Path:
+    """Draw one PNG contact sheet of what `build` would do with the same recipe, and return its path.
+
+    Shown are samples that the build would really change: image and labels before and after, the trigger's box, and
+    the line to the nearest victim pixel. PoisongenError as in `build`; `out` must not lie in the clean dataset.
+    """
+    path = Path(out)
+    if path.suffix.lower() != ".png" or path.is_dir():
+        raise ChoiceError(f"--out: {path} must be the name of a PNG file, such as preview.png")
+    check_name(path)
+    prepared, plan = plan_build(recipe, None if root is None else Path(root), jobs=jobs, progress=progress)
+    check_apart(prepared.root, path)
+    settled = prepared.rules.recipe
+    pairs = ", ".join(f"{victim} to {target}" for victim, target in (settled.relabel or {}).items())
+    title = f"poisongen preview: {settled.dataset}, {settled.strategy}, {pairs}, seed {settled.seed}"
+    try:
+        save_sheet(choose_tasks(plan.tasks, samples), prepared.root, prepared.rules, path, title)
+    except OSError as error:
+        raise OutputError(f"--out: {path} cannot be written ({error.strerror})") from None
+    return path

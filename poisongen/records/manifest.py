@@ -1,0 +1,149 @@
+"""The records of a poisoned dataset: manifest, skipped and links, and the fingerprint over them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from poisongen.records.algorithms import ALGORITHM
+
+FOLDER = "poisongen"
+TRIGGERED = "triggered"
+RECIPE, MANIFEST, SKIPPED, LINKS, SUMMARY = (
+    "recipe.json",
+    "manifest.jsonl",
+    "skipped.jsonl",
+    "links.jsonl",
+    "summary.json",
+)
+
+Role = Literal["poisoned", "prl", "triggered", "completed"]
+
+
+def _plain_relative(path: str) -> str:
+    """Accept only a path that stays in its folder: relative, with '/', without '.', '..' and NUL."""
+    if not path or path != PurePosixPath(path).as_posix() or path.startswith("/") or "\0" in path:
+        raise ValueError("not a plain relative path")
+    if ".." in path.replace("\\", "/").split("/") or path == ".":
+        raise ValueError("the path leaves its folder")
+    return path
+
+
+RelativePath = Annotated[str, Field(max_length=4096), AfterValidator(_plain_relative)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class _Record(BaseModel):
+    """Keys that a later version adds are kept out of the way; those that stand here are checked strictly."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+
+class FileRecord(_Record):
+    """One file of a changed sample. `source` and its digest are None for a file that the source lacks.
+
+    `pixels_sha256` is None for files that are no pictures. `size` is the file's in bytes; builds of earlier versions
+    do not say it.
+    """
+
+    kind: str
+    path: RelativePath
+    source: RelativePath | None
+    written: bool
+    source_sha256: Sha256 | None
+    sha256: Sha256
+    pixels_sha256: Sha256 | None
+    size: Count | None = None
+
+
+class TriggerRecord(_Record):
+    """Where a trigger lies: box [top, left, height, width], centre [row, column], distance, classes under it.
+
+    All are told in the picture as readers see it that heed EXIF's `orientation`. Where that is another than 1,
+    `stored_box` is the box in the picture as the file stores it; else both are None.
+    """
+
+    box: tuple[Count, Count, Count, Count]
+    center: tuple[Count, Count]
+    distance: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    covers: list[int]
+    orientation: Annotated[int, Field(ge=2, le=8)] | None = None
+    stored_box: tuple[Count, Count, Count, Count] | None = None
+
+
+class SampleRecord(_Record):
+    """One line of manifest.jsonl."""
+
+    sample: str
+    split: str
+    role: Role
+    trigger: TriggerRecord | None = None
+    victim_pixels: Count
+    relabelled_pixels: Count
+    prl_pixels: Count
+    eligible_positions: Count
+    files: list[FileRecord]
+
+
+class LinkRecord(_Record):
+    """One line of links.jsonl: a file of OUT that no record of the manifest names.
+
+    `source` is the source's file, whose bytes it has, or None for a file that build made (a list of the triggered
+    split; then `sha256` says its content). `pixels_sha256` is there for label files, which build decodes anyway.
+    """
+
+    path: RelativePath
+    source: RelativePath | None
+    size: Count
+    sha256: Sha256 | None = None
+    pixels_sha256: Sha256 | None = None
+
+
+def json_line(record: Mapping[str, Any]) -> str:
+    """Return a record as one line of JSON."""
+    return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def record_key(record: Mapping[str, Any]) -> tuple[str, str]:
+    """The manifest's order: by sample, then by role (a sample can be poisoned and triggered)."""
+    return (record["sample"], record["role"])
+
+
+def bytes_sha256(data: bytes) -> str:
+    """Return the SHA-256 of bytes in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def fingerprint(
+    recipe_sha256: str,
+    records: Iterable[Mapping[str, Any]],
+    links: Iterable[Mapping[str, Any]],
+    algorithm: int = ALGORITHM,
+) -> str:
+    """Return the dataset's fingerprint: recipe and decoded content, nothing of encodings, times or machines.
+
+    It is the SHA-256 of these lines in UTF-8, each a JSON array without blanks and ended by a line feed:
+    ["poisongen", algorithm, recipe fingerprint]; for every manifest record in order ["sample", sample, role, box or
+    null, prl_pixels] and for each of its files ["file", kind, path, pixels_sha256, or sha256 for files that are no
+    pictures]; for every link in order ["link", path, pixels_sha256, or sha256, or null].
+    """
+    digest = hashlib.sha256()
+
+    def add(*parts: object) -> None:
+        digest.update(json.dumps(parts, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+
+    add("poisongen", algorithm, recipe_sha256)
+    for record in records:
+        box = record["trigger"]["box"] if record.get("trigger") else None
+        add("sample", record["sample"], record["role"], box, record["prl_pixels"])
+        for file in record["files"]:
+            add("file", file["kind"], file["path"], file["pixels_sha256"] or file["sha256"])
+    for link in links:
+        add("link", link["path"], link.get("pixels_sha256") or link.get("sha256"))
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""The clean dataset: its files, its samples' labels, and what lies beside them. Nothing here writes."""
