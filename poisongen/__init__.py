@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from poisongen.version import __version__
+
 if TYPE_CHECKING:
     from poisongen.auditing.auditor import AuditReport, audit
     from poisongen.building.run import BuildResult, build, plan_build
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from poisongen.victim.settings import make_settings
     from poisongen.victim.sweep import CellResult, run_sweep
     from poisongen.victim.training import train
-
-__version__ = "0.1.0"
 
 _HOME = {
     "AuditReport": "auditing.auditor",
@@ -65,6 +65,7 @@ __all__ = [
     "Recipe",
     "RestoreResult",
     "TrainResult",
+    "__version__",
     "audit",
     "build",
     "demo",

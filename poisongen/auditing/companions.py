@@ -16,7 +16,6 @@ import numpy.typing as npt
 from poisongen.auditing.annotations import check_annotations
 from poisongen.auditing.faults import Findings
 from poisongen.auditing.positions import is_one_of
-from poisongen.datasets import find_layout
 from poisongen.datasets.base import LabelKind
 from poisongen.datasets.label_checks import LabelBefore, LabelNow, Wrong
 from poisongen.recipe.rules import Rules
@@ -118,7 +117,7 @@ def check_companions(story: Story, rules: Rules, known: bool, findings: Findings
 
     `known` says whether the source is given.
     """
-    kinds, record = find_layout(rules.recipe.dataset).kinds, story.record
+    kinds, record = rules.layout.kinds, story.record
     paths = {file.kind: file.path for file in record.files}
     first = next(iter(story.maps))
     ids, name = story.maps[first], record.sample
@@ -149,7 +148,7 @@ def check_follows(story: Story, random: npt.NDArray[np.bool_], rules: Rules, fin
 
     `random` tells which pixels of the label map have a random class, (H, W) bool.
     """
-    kinds = find_layout(rules.recipe.dataset).kinds
+    kinds = rules.layout.kinds
     old_ids, ids = (next(iter(maps.values())) for maps in (story.old_maps, story.maps))
     for file in story.record.files[1:]:
         content, old = story.contents.get(file.kind), story.before.get(file.kind)

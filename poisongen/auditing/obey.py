@@ -8,7 +8,6 @@ from fractions import Fraction
 
 from poisongen.auditing.faults import Findings
 from poisongen.core.trigger import is_doubtful
-from poisongen.datasets import find_layout
 from poisongen.recipe.rules import Rules
 from poisongen.records.algorithms import KNOWN_ALGORITHMS, UNSEEN
 from poisongen.records.manifest import FOLDER, MANIFEST, SKIPPED, SUMMARY, TRIGGERED, SampleRecord
@@ -74,7 +73,7 @@ def _check_numbers(record: SampleRecord, rules: Rules, findings: Findings) -> No
 
 def _check_files(record: SampleRecord, rules: Rules, findings: Findings) -> None:
     """Test that the files are the image and label files of one sample, at the places of their role."""
-    kinds = find_layout(rules.recipe.dataset).kinds
+    kinds = rules.layout.kinds
     prefix = f"{TRIGGERED}/" if record.role == "triggered" else ""
     named = [file.kind for file in record.files]
     good = named[:1] == ["image"] and len(set(named)) == len(named) and set(named[1:]) <= set(kinds)

@@ -10,7 +10,6 @@ from poisongen.auditing.faults import Findings
 from poisongen.auditing.obey import wanted_samples
 from poisongen.auditing.sample import parse_file, victims_in
 from poisongen.auditing.turned import upright_content
-from poisongen.datasets import find_layout
 from poisongen.datasets.base import Index, Sample
 from poisongen.errors import DataError
 from poisongen.files import images, png
@@ -96,7 +95,7 @@ def read_linked(item: LinkedSample, places: Places, rules: Rules) -> LinkedFacts
             found = pixels_sha256(content.pixels)
             findings.test("files", found == expected, label.path, f"pixels_sha256 {expected}", found, sample.name)
         roomy &= _holds_every_class(content, label.path)
-        if find_layout(rules.recipe.dataset).kinds[label.kind].semantic:
+        if rules.layout.kinds[label.kind].semantic:
             maps[label.kind] = content
     arrays = {kind: content.pixels for kind, content in maps.items() if content.pixels is not None}
     shapes = {array.shape for array in arrays.values()}
@@ -151,7 +150,7 @@ def check_coverage(index: Index, full: FullIndex, records: Records, rules: Rules
         for sample in train:
             wanted = sample.name in bad or bool(roles.get(sample.image, set()) & {"poisoned", "prl"})
             findings.test("order", wanted, f"{FOLDER}/{MANIFEST}", "a record: random labels", "none", sample.name)
-    layout = find_layout(recipe.dataset)
+    layout = rules.layout
     for sample in by_image.values():
         missing = layout.completions(sample) if recipe.train_ids == "auto" and sample.name not in bad else ()
         findings.test("order", not missing, sample.image, f"{[label.kind for label in missing]}", "none", sample.name)
@@ -186,7 +185,7 @@ def check_made(index: Index, records: Records, rules: Rules, paths: Sequence[str
     names = {record.sample for record in records.samples() if record.role == "triggered"}
     triggered = [sample for sample in index.samples.get(recipe.test_split, ()) if sample.name in names]
     inside = sorted(path for path in paths if path.split("/")[0] not in (FOLDER, TRIGGERED))
-    layout = find_layout(recipe.dataset)
+    layout = rules.layout
     made = layout.split_files(recipe.test_split, inside, triggered) if triggered else {}
     wanted: dict[str, str | None] = {f"{TRIGGERED}/{path}": bytes_sha256(data) for path, data in made.items()}
     shared = [path for path in layout.shared if path in inside and triggered]

@@ -16,7 +16,6 @@ from poisongen.auditing.positions import check_placement, is_one_of
 from poisongen.auditing.trigger import check_seen, check_trigger
 from poisongen.auditing.turned import as_file_has_it, check_turn, upright_content
 from poisongen.core.resize import resize_labels, scaled_size
-from poisongen.datasets import find_layout
 from poisongen.errors import DataError
 from poisongen.files.foreign import LARGEST_FILE, LinkNotFollowedError, Places, Refused, check_picture_size, read_out
 from poisongen.files.images import decode, decode_labels, pixels_sha256
@@ -36,7 +35,7 @@ class SampleFacts:
 
 def parse_file(data: bytes, kind: str, path: str, rules: Rules) -> Content:
     """Decode a file of a sample by its kind, and test that its values are legal. DataError."""
-    label = find_layout(rules.recipe.dataset).kinds.get(kind)
+    label = rules.layout.kinds.get(kind)
     if label is not None and label.document:
         return Content(data, None)
     check_picture_size(data, path)
@@ -109,7 +108,7 @@ def _read_source(
 
 def _semantic(contents: Mapping[str, Content], rules: Rules) -> dict[str, Array]:
     """Return the maps of raw class IDs, the label map first, if they have one size."""
-    kinds = find_layout(rules.recipe.dataset).kinds
+    kinds = rules.layout.kinds
     maps = {
         kind: content.pixels
         for kind, content in contents.items()

@@ -57,7 +57,7 @@ def index_of_out(listing: Listing, places: Places, rules: Rules, findings: Findi
         findings.note("samples that no record names: the split lists are links (give --source)")
         return None
     try:
-        return find_layout(rules.recipe.dataset).scan(places.root or places.out, paths)
+        return rules.layout.scan(places.root or places.out, paths)
     except PoisongenError as error:
         findings.test("order", False, ".", f"a dataset in the layout '{rules.recipe.dataset}'", error)
         return None
@@ -77,7 +77,7 @@ def full_index(
     whole = places.root is not None or rules.recipe.scale == 1 or not bad or bool(undo)
     paths = {file.path for file in files} or {*inside, *(line.path for line in undo)}
     try:
-        index = find_layout(rules.recipe.dataset).scan(places.root or places.out, sorted(paths))
+        index = rules.layout.scan(places.root or places.out, sorted(paths))
     except PoisongenError as error:
         findings.test("order", False, ".", f"a dataset in the layout '{rules.recipe.dataset}'", error)
         return None

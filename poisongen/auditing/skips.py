@@ -17,7 +17,6 @@ from poisongen.auditing.trigger import pasted
 from poisongen.auditing.undo_store import put_back
 from poisongen.building.survey import survey_sample
 from poisongen.core.resize import resize_labels, scaled_size
-from poisongen.datasets import find_layout
 from poisongen.datasets.base import Index, Sample
 from poisongen.errors import DataError
 from poisongen.files.foreign import LARGEST_FILE, LinkNotFollowedError, Places, Refused, read_out
@@ -126,7 +125,7 @@ def _check_broken(item: PassedOver, root: Path, rules: Rules, findings: Findings
 
 def _read_maps(sample: Sample, places: Places, rules: Rules) -> dict[str, Content]:
     """Return the sample's maps of class IDs in the written size. DataError, Refused or OSError where that fails."""
-    kinds, maps = find_layout(rules.recipe.dataset).kinds, {}
+    kinds, maps = rules.layout.kinds, {}
     for label in sample.labels:
         if not kinds[label.kind].semantic:
             continue

@@ -14,10 +14,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import poisongen
 from poisongen.building.plan import Plan, make_plan
 from poisongen.building.sample import Task, do_task
-from poisongen.building.staging import Staging, check_only_ours, look_at, open_staging, read_summary
+from poisongen.building.staging import Staging, check_only_ours, open_staging
 from poisongen.datasets import find_layout
 from poisongen.errors import ChoiceError, DataError, OutputError
 from poisongen.files.store import LinkMode
@@ -37,9 +36,11 @@ from poisongen.records.manifest import (
     fingerprint,
     json_line,
 )
+from poisongen.records.standing import look_at, read_summary
 from poisongen.source.label_like import one_line
 from poisongen.source.listing import SourceFile, check_apart, find_root, list_files
 from poisongen.undo.store import INDEX, write_undo
+from poisongen.version import __version__
 
 _NAMED = 10  # label-like files that the summary names; it counts all
 
@@ -103,7 +104,7 @@ def plan_build(
 
 def _plan(prepared: Prepared, jobs: int, strict: bool, progress: bool) -> Plan:
     """Make the plan. ChoiceError if it is to be strict and label-like files would stay as they are."""
-    layout = find_layout(prepared.rules.recipe.dataset)
+    layout = prepared.rules.layout
     plan = make_plan(layout, prepared.root, prepared.files, prepared.rules, jobs, progress)
     _check_strict(strict, plan.label_like, len(plan.label_like))
     return plan
@@ -360,7 +361,7 @@ def _write_records(
         staging.write(f"{FOLDER}/{name}", text.encode())
     packages = ("numpy", "opencv-python-headless", "pillow", "scipy", "jpeglib")
     summary = {
-        "poisongen": poisongen.__version__,
+        "poisongen": __version__,
         "algorithm": ALGORITHM,
         "records": RECORDS,
         "dataset": recipe.dataset,

@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from poisongen.errors import OutputError
-from poisongen.files.documents import LARGEST_JSON, parse_json
+from poisongen.files.documents import parse_json
 from poisongen.files.inside import (
     Refused,
     append_inside,
@@ -36,69 +34,10 @@ from poisongen.files.inside import (
 from poisongen.files.store import LinkMode, place_link
 from poisongen.records.inventory import explained_paths, files_below
 from poisongen.records.manifest import FOLDER, SUMMARY, SampleRecord, json_line
+from poisongen.records.standing import STAGING, STATE, is_summary, read_mapping
 
-STAGING = ".poisongen-build"
-_TREE, _JOURNAL, _STATE, _READY, _LOCK, _OLD = "tree", "journal.jsonl", "state.json", "ready", "lock", "old"
-_COUNTS = ("train_samples", "test_samples", "poisoned", "prl", "triggered", "completed", "skipped")
+_TREE, _JOURNAL, _READY, _LOCK, _OLD = "tree", "journal.jsonl", "ready", "lock", "old"
 _LARGEST_JOURNAL = 2**32  # bytes
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What stands in OUT: nothing, somebody's files, an unfinished build, or a finished one (with its summary)."""
-
-    kind: str  # "empty", "foreign", "unfinished", "finished"
-    recipe_sha256: str = ""
-    example: str = ""
-    summary: Mapping[str, Any] | None = None
-
-
-def look_at(out: Path) -> Standing:
-    """Say what stands in OUT. OutputError if it is no folder or cannot be read."""
-    if not out.exists() and not out.is_symlink():
-        return Standing("empty")
-    if not out.is_dir():
-        raise OutputError(f"--out: {out} is not a folder")
-    try:
-        names = sorted(entry.name for entry in out.iterdir())
-    except OSError as error:
-        raise OutputError(f"--out: {out} cannot be read ({error.strerror})") from None
-    if STAGING in names:
-        state = _read_mapping(out, f"{STAGING}/{_STATE}")
-        return Standing("unfinished", recipe_sha256=str(state.get("recipe_sha256", "")))
-    if not names:
-        return Standing("empty")
-    summary = _read_mapping(out, f"{FOLDER}/{SUMMARY}")
-    if _is_summary(summary):
-        return Standing("finished", recipe_sha256=summary["recipe_sha256"], summary=summary)
-    return Standing("foreign", example=f"{FOLDER}/{SUMMARY}" if summary else names[0])
-
-
-def read_summary(out: Path) -> dict[str, Any]:
-    """Return summary.json of a finished build; OutputError if there is none, or it is not valid."""
-    summary = _read_mapping(out, f"{FOLDER}/{SUMMARY}")
-    if not _is_summary(summary):
-        raise OutputError(f"{out}: not a finished build of poisongen (no valid {FOLDER}/{SUMMARY})")
-    return summary
-
-
-def _is_summary(summary: Mapping[str, Any]) -> bool:
-    """Tell whether a summary has what commands rely on, as build writes it: two digests and every count."""
-    digests, counts = (summary.get(name) for name in ("fingerprint", "recipe_sha256")), summary.get("counts")
-    return (
-        all(isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) for digest in digests)
-        and isinstance(counts, dict)
-        and all(type(counts.get(name)) is int and counts[name] >= 0 for name in _COUNTS)
-    )
-
-
-def _read_mapping(out: Path, path: str) -> dict[str, Any]:
-    """Return a JSON object from a file of OUT, or {} where there is none."""
-    try:
-        document = parse_json(read_inside(out, path, LARGEST_JSON).decode())
-    except (Refused, ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 class Staging:
@@ -125,17 +64,17 @@ class Staging:
 
     def check(self) -> None:
         """Refuse what lies in the places of the staging folder's own files and is none. OutputError."""
-        for name in (_LOCK, _STATE, _JOURNAL, _READY):
+        for name in (_LOCK, STATE, _JOURNAL, _READY):
             check_file(self.out, f"{STAGING}/{name}")
         for name in (_TREE, _OLD):
             check_folder(self.out, f"{STAGING}/{name}")
 
     def begin(self) -> None:
         """Start afresh, or go on with what an interrupted build of the same recipe left."""
-        if _read_mapping(self.folder, _STATE).get("recipe_sha256") != self._recipe_sha256:
-            for name in (_READY, _JOURNAL, _STATE, _TREE):
+        if read_mapping(self.folder, STATE).get("recipe_sha256") != self._recipe_sha256:
+            for name in (_READY, _JOURNAL, STATE, _TREE):
                 remove_inside(self.folder, name)
-            write_inside(self.folder, _STATE, json_line({"recipe_sha256": self._recipe_sha256}).encode())
+            write_inside(self.folder, STATE, json_line({"recipe_sha256": self._recipe_sha256}).encode())
         make_folder(self.folder, _TREE)
 
     def journal(self) -> Iterator[tuple[SampleRecord, dict[str, Any]]]:
@@ -197,7 +136,7 @@ class Staging:
         check_folder(self.tree, FOLDER)
         if names and FOLDER not in names:
             raise OutputError(f"{self.tree}: an unfinished build without records; remove {self.folder} and start again")
-        if names and _read_mapping(self.out, f"{FOLDER}/{SUMMARY}"):
+        if names and read_mapping(self.out, f"{FOLDER}/{SUMMARY}"):
             remove_earlier(self.out)
         for name in names:
             if os.path.lexists(self.out / name):
@@ -232,7 +171,7 @@ def open_staging(out: Path, recipe_sha256: str) -> Iterator[Staging]:
         yield staging
     finally:
         lock.release()
-        if not staging.tree.exists() and _is_summary(_read_mapping(out, f"{FOLDER}/{SUMMARY}")):
+        if not staging.tree.exists() and is_summary(read_mapping(out, f"{FOLDER}/{SUMMARY}")):
             with contextlib.suppress(OSError):
                 remove_inside(out, STAGING)
 

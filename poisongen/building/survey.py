@@ -12,7 +12,6 @@ import numpy as np
 from poisongen.building.sample import check_image, check_new_labels, place_to_be_seen
 from poisongen.core.labels import class_counts
 from poisongen.core.placement import Placement
-from poisongen.datasets import find_layout
 from poisongen.datasets.base import Index, Problem, Sample, victim_mask
 from poisongen.errors import DataError
 from poisongen.files.images import Header, header, pixels_sha256
@@ -98,7 +97,7 @@ def _is_read(sample: Sample, rules: Rules) -> bool:
 
     Where bad samples are to be skipped every image counts: later it would be too late to take another sample.
     """
-    completed = rules.recipe.train_ids == "auto" and bool(find_layout(rules.recipe.dataset).completions(sample))
+    completed = rules.recipe.train_ids == "auto" and bool(rules.layout.completions(sample))
     return completed or rules.recipe.scale != 1 or rules.recipe.skip_bad
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
-import poisongen
 from poisongen.errors import PoisongenError, Stopped
 from poisongen.printing import open_streams, tell
+from poisongen.version import __version__
 
 COMMANDS = {
     "build": "Write a poisoned dataset from a clean one.",
@@ -49,7 +49,7 @@ class _LazyGroup(click.Group):
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(poisongen.__version__, prog_name="poisongen")
+@click.version_option(__version__, prog_name="poisongen")
 def group() -> None:
     """Poisoned datasets for semantic segmentation, for research and defence.
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from poisongen.core.placement import PlacementRules
 from poisongen.core.trigger import can_show, resize_trigger
+from poisongen.datasets import find_layout
 from poisongen.datasets.base import ClassTable, Layout
 from poisongen.errors import ChoiceError
 from poisongen.recipe.model import Recipe
@@ -48,6 +49,11 @@ class Rules:
     trigger: npt.NDArray[np.uint8]
     prl: PrlRules | None
     algorithm: int = ALGORITHM
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of the dataset, found by its name: so rules travel to workers without it."""
+        return find_layout(self.recipe.dataset)
 
     @property
     def victims(self) -> tuple[int, ...]:

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from poisongen.core.resize import resize_labels, scaled_size
-from poisongen.datasets import find_layout
 from poisongen.datasets.base import LabelKind, Sample
 from poisongen.errors import DataError
 from poisongen.files.images import decode, decode_labels
@@ -55,7 +54,7 @@ class LabelContents:
 
 def label_kinds(rules: Rules) -> Mapping[str, LabelKind]:
     """Return the kinds of label files of the recipe's layout."""
-    return find_layout(rules.recipe.dataset).kinds
+    return rules.layout.kinds
 
 
 def read_labels(

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-import poisongen
-from poisongen.building.staging import read_summary
 from poisongen.errors import ChoiceError
 from poisongen.parallel import job_count
+from poisongen.records.standing import read_summary
+from poisongen.version import __version__
 from poisongen.victim.alone import require_alone
 from poisongen.victim.distances import Bounds, read_distances
 from poisongen.victim.items import Item, place_trigger, read_ahead, rules_between, with_trigger
@@ -95,7 +95,7 @@ def summarise(target: Target, clean: Mapping[str, Confusion], with_triggers: Seq
     ]
     cba, cba_benign = clean_benign_accuracy(everything, names, victims)
     return {
-        "poisongen": poisongen.__version__,
+        "poisongen": __version__,
         "data": str(target.folder.root),
         "fingerprint": read_summary(target.folder.root)["fingerprint"],
         "test_split": target.folder.recipe.test_split if target.folder.recipe else "",

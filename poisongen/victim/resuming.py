@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from poisongen.building.staging import read_summary
 from poisongen.errors import ChoiceError
 from poisongen.records.manifest import FOLDER, SUMMARY
+from poisongen.records.standing import read_summary
 from poisongen.victim.checkpoint import Checkpoint
 from poisongen.victim.plan import Plan
 from poisongen.victim.settings import Settings

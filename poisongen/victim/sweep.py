@@ -14,14 +14,15 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from poisongen.building.run import build
-from poisongen.building.staging import look_at
 from poisongen.errors import ChoiceError, OutputError, PoisongenError
 from poisongen.files.documents import LARGEST_JSON, parse_json, read_text
 from poisongen.files.inside import check_file, check_folder, make_folder
 from poisongen.files.store import write_whole
 from poisongen.parallel import job_count
 from poisongen.recipe.model import Recipe
+from poisongen.records.standing import look_at
 from poisongen.source.listing import check_apart
+from poisongen.version import __version__
 from poisongen.victim.alone import require_alone
 from poisongen.victim.needs_torch import require_torch
 from poisongen.victim.run_log import CHECKPOINT, LOG, Say, disk_errors, speaker
@@ -228,11 +229,10 @@ def _made_on(tools: _Tools) -> dict[str, str]:
     """Return what figures hang on that no key holds: device and versions."""
     import torch
 
-    import poisongen
     from poisongen.victim.device import describe, pick_device
 
     device, models = describe(pick_device(tools.device)), "segmentation-models-pytorch"
-    versions = {"torch": torch.__version__, models: metadata.version(models), "poisongen": poisongen.__version__}
+    versions = {"torch": torch.__version__, models: metadata.version(models), "poisongen": __version__}
     return {"device": device, **versions}
 
 
