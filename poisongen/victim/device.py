@@ -48,7 +48,7 @@ def describe(device: torch.device) -> str:
 
 def has_bf16(device: torch.device) -> bool:
     """Tell whether a CUDA GPU computes in bf16 by itself."""
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def pick_precision(amp: str, device: torch.device) -> torch.dtype:

@@ -88,7 +88,8 @@ def unshared(model: nn.Module, last: bool) -> contextlib.AbstractContextManager[
     inner = getattr(model, "_orig_mod", model)
     if last or not isinstance(inner, nn.parallel.DistributedDataParallel):
         return contextlib.nullcontext()
-    return inner.no_sync()
+    alone: contextlib.AbstractContextManager[Any] = inner.no_sync()
+    return alone
 
 
 def average(value: torch.Tensor, crew: Crew) -> torch.Tensor:

@@ -59,7 +59,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def _device_is_full() -> bool:
     """Tell whether the GPU in use has next to nothing free."""
     try:
-        return torch.cuda.is_available() and torch.cuda.mem_get_info()[0] < FULL
+        return bool(torch.cuda.is_available() and torch.cuda.mem_get_info()[0] < FULL)
     except RuntimeError:  # a device that does not even answer this
         return False
 
