@@ -6,10 +6,9 @@ import math
 from collections.abc import Mapping
 from fractions import Fraction
 
-from poisongen.algorithms import KNOWN_ALGORITHMS, UNSEEN
+from poisongen.algorithms import KNOWN_ALGORITHMS
 from poisongen.checks.faults import Findings
 from poisongen.checks.records import Records, SkipRecord
-from poisongen.core.trigger import is_doubtful
 from poisongen.datasets import find_layout
 from poisongen.manifest import FOLDER, MANIFEST, SKIPPED, SUMMARY, TRIGGERED, SampleRecord
 from poisongen.rules import Rules
@@ -140,5 +139,4 @@ def _legal_skip(skip: SkipRecord, rules: Rules) -> bool:
         return rules.recipe.skip_bad and skip.role is None and skip.file is not None
     split = {"poisoned": rules.recipe.train_split, "triggered": rules.recipe.test_split}.get(skip.role or "")
     known = skip.reason in KNOWN_ALGORITHMS[rules.algorithm].reasons
-    known &= skip.reason != UNSEEN or is_doubtful(rules.trigger, rules.recipe.opacity)
     return known and skip.split == split and skip.sample.startswith(f"{skip.split}/")
