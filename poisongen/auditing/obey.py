@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from poisongen.auditing.faults import Findings
-from poisongen.core.trigger import is_doubtful
 from poisongen.recipe.rules import Rules
-from poisongen.records.algorithms import KNOWN_ALGORITHMS, UNSEEN
+from poisongen.records.algorithms import KNOWN_ALGORITHMS
 from poisongen.records.manifest import FOLDER, MANIFEST, SKIPPED, SUMMARY, TRIGGERED, SampleRecord
 from poisongen.records.reading import Records, SkipRecord
 
@@ -139,5 +138,4 @@ def _legal_skip(skip: SkipRecord, rules: Rules) -> bool:
         return rules.recipe.skip_bad and skip.role is None and skip.file is not None
     split = {"poisoned": rules.recipe.train_split, "triggered": rules.recipe.test_split}.get(skip.role or "")
     known = skip.reason in KNOWN_ALGORITHMS[rules.algorithm].reasons
-    known &= skip.reason != UNSEEN or is_doubtful(rules.trigger, rules.recipe.opacity)
     return known and skip.split == split and skip.sample.startswith(f"{skip.split}/")

@@ -82,11 +82,12 @@ def place_on(labels: LabelContents, sample: Sample, role: Role, rules: Rules) ->
 def place_to_be_seen(labels: LabelContents, sample: Sample, role: Role, root: Path, rules: Rules) -> Placement | str:
     """Choose a place as `place_on` does, and see that the trigger changes the image there.
 
-    The image is read for it only where that may well not be so: if the trigger is faint or of one colour. Everywhere
-    else `do_task` finds out, and refuses. DataError if the image is bad.
+    The image is read for it only where that may well not be so: if the trigger is faint or of one colour, or the
+    picture has few colours of its own. Everywhere else `do_task` finds out, and refuses. DataError if the image is bad.
     """
     placement = place_on(labels, sample, role, rules)
-    if isinstance(placement, str) or not is_doubtful(rules.trigger, rules.recipe.opacity):
+    doubtful = is_doubtful(rules.trigger, rules.recipe.opacity)
+    if isinstance(placement, str) or not (doubtful or images.has_few_colours(root / sample.image)):
         return placement
     seen = _is_seen(read_file(root, sample.image), placement, rules, root / sample.image)
     return placement if seen else UNSEEN

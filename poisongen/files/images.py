@@ -68,6 +68,19 @@ def header(path: Path) -> Header:
     return Header("jpeg", frame.width, frame.height, orientation(data))
 
 
+def has_few_colours(path: Path) -> bool:
+    """Tell from a picture's first bytes whether it is a PNG with a palette or of fewer than 8 bits. DataError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(33)
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror})") from None
+    if data[:8] != png.SIGNATURE or len(data) < 33:
+        return False
+    facts = png.parse_header(data[16:29], path)
+    return facts.bit_depth < 8 or facts.colour_type == png.PALETTE
+
+
 def _whole_head(data: bytes, file: Any, path: Path) -> bytes:
     """Read on until the JPEG's first scan begins."""
     while True:
