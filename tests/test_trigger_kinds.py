@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import hashlib
 import pickle
 import sys
 import time
@@ -20,6 +21,7 @@ from poisongen.attack.triggers.pictures import PRESETS, as_frame
 from poisongen.attack.triggers.warp import interpolated
 from poisongen.attack.triggers.weather import cloud
 from poisongen.core.draws import keyed_generator
+from poisongen.core.trigger import resize_trigger
 from poisongen.errors import ChoiceError
 from poisongen.recipe.trigger_files import load_trigger, trigger_pixels
 
@@ -35,6 +37,22 @@ VARIANTS = [
 ]
 IDS = [" ".join([name, *(f"{key}={value}" for key, value in given.items())]) for name, given in VARIANTS]
 DRAWN = {"weather", "physical"}  # kinds that draw anew for each sample
+GOLDEN = {
+    "blend": "8fcafdbda1a51ba3",
+    "colour": "4d54cec56d537bdd",
+    "dct": "219a49e3328c4bbe",
+    "patch": "a1d3e814c7799d33",
+    "physical": "df00b43bbd68c4a8",
+    "sinusoid": "c88b72eabaf9353b",
+    "warp": "e8396ef3c0a87a70",
+    "weather": "24556d2aa2a951f0",
+    "sinusoid along=rows delta=20": "444ccc0ed69bd3eb",
+    "warp noise=1.5": "cbdc8adad946e674",
+    "colour style=kelvin": "4abe9281078857f2",
+    "weather style=fog": "4cf90975a6eb338f",
+    "physical form=sticker horizon=0.4 wide=2 long=3": "328d0f911d1a41e3",
+    "patch border=3": "8a0af0e4d2a79292",
+}
 SIZES = [(375, 500), (32, 48), (33, 47)]
 
 
@@ -458,3 +476,33 @@ def quickest(work):
         work()
         times.append(time.process_time() - start)
     return min(times)
+
+
+# ---------------------------------------------------------------- the same on every machine
+
+
+@pytest.mark.parametrize("size", [1, 15, 55, 110, 255, 256, 300])
+@pytest.mark.parametrize("picture", ["cat", "star-transparent"])
+def test_squares_are_resized_as_in_one_step(picture, size):
+    art = trigger_pixels(load_trigger(picture))
+    one = Image.fromarray(art).resize((size, size), Image.Resampling.BILINEAR)
+    assert np.array_equal(resize_trigger(art, size), np.asarray(one))
+
+
+def arithmetic(dtype):
+    """A picture that depends on no library: whole numbers alone."""
+    rows, columns = np.mgrid[0:96, 0:130]
+    planes = [rows * 2 + columns, rows * columns // 40, (rows * 7 + columns * 3) % 256]
+    picture = np.stack([np.abs(plane % 510 - 255) for plane in planes], axis=2)
+    return (picture * (np.iinfo(dtype).max // 255)).astype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"), [variant for variant in VARIANTS if find_trigger_kind(variant[0]).exact], ids=str
+)
+def test_an_exact_kind_gives_the_pixels_that_it_always_gave(name, given):
+    digest = hashlib.sha256()
+    for dtype in (np.uint8, np.uint16):
+        result = stamped(name, arithmetic(dtype), given, picture="flower", key=7)[1]
+        digest.update(result.astype("<u2").tobytes())
+    assert digest.hexdigest()[:16] == GOLDEN[IDS[VARIANTS.index((name, given))]]

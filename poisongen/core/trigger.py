@@ -16,11 +16,16 @@ def resize_trigger(picture: npt.NDArray[np.uint8], size: int | tuple[int, int]) 
     """Return the trigger as a (height, width, 4) uint8 RGBA picture; one `size` makes a square.
 
     `picture` is (h, w, 4) uint8 RGBA. Colours are weighted by alpha while resizing, so that transparent pixels
-    lend no colour. Pillow's bilinear filter works in fixed point: the result is the same on every machine.
+    lend no colour. Pillow's bilinear filter works in fixed point: the result is the same on every machine. Width
+    comes before height, as two steps: which of them Pillow takes first in one step differs between its versions.
     """
     height, width = (size, size) if isinstance(size, int) else size
-    resized = Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(resized, dtype=np.uint8)
+    if (height, width) == picture.shape[:2]:
+        return picture.copy()
+    weighted = Image.fromarray(picture).convert("RGBa")
+    for step in ((width, len(picture)), (width, height)):
+        weighted = weighted.resize(step, Image.Resampling.BILINEAR)
+    return np.asarray(weighted.convert("RGBA"), dtype=np.uint8)
 
 
 def blend(box: Pixels, trigger: npt.NDArray[np.uint8], opacity: float) -> Pixels:
