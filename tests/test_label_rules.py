@@ -106,7 +106,7 @@ def test_small_components_are_no_objects_but_numbered_ones_are():
     objects[20:30, 30:50] = 9
     numbered = Scene(labels, labels == 2, labels == VOID, objects, (0, 0, 3, 3), {2: 0}, TRAINED)
     decided = rule.decide(numbered, parameters_of(rule, least=10))
-    assert decided.instances == (5,)
+    assert decided.objects == (5,)
     assert not decided.apply(labels)[2:4, 2:4].any()
 
 

@@ -16,19 +16,48 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
+class Layer:
+    """Pixels, (H, W) bool or None for all, and the class that each class becomes there, (256,) uint8."""
+
+    where: Mask | None
+    table: Labels
+
+
+@dataclass(frozen=True)
+class Relabelling:
+    """What a label rule decided: layers, of which a pixel follows the last that holds it.
+
+    `objects` are the numbers of the objects that the rule chose, None where it chooses none. `claims` are further
+    pixels, (H, W) bool, whose class the rule decides although it may be the old one: random labels keep off them.
+    `everywhere` says that the one layer's table holds for the whole picture, void aside: so it can be told of outlines.
+    """
+
+    layers: tuple[Layer, ...] = ()
+    objects: tuple[int, ...] | None = None
+    claims: Mask | None = None
+    everywhere: bool = False
+
+    def apply(self, labels: Labels) -> Labels:
+        """Return a map of raw IDs, (H, W) uint8, with every layer applied; each looks at the classes as they were."""
+        after = labels
+        for layer in self.layers:
+            mapped = look_up(labels, layer.table)
+            after = mapped if layer.where is None else np.where(layer.where, mapped, after)
+        return after
+
+
+@dataclass(frozen=True)
 class Change:
     """What one sample's label map was and has become; the rewriters of its label files follow it.
 
-    `before` and `after` are (H, W) uint8 class IDs; `victims` and `random` (H, W) bool: the pixels that were
-    victims (whether relabelled or not), and those that Pixel Random Labeling changed. `pairs` maps each victim
-    that was relabelled to its target; it is empty where victims stayed.
+    `before` and `after` are (H, W) uint8 class IDs; `random` (H, W) bool are the pixels that Pixel Random Labeling
+    changed. `relabelling` is what the label rule decided; it has no layer where labels stayed.
     """
 
     before: Labels
     after: Labels
-    victims: Mask
     random: Mask
-    pairs: Mapping[int, int]
+    relabelling: Relabelling
 
     @property
     def changed(self) -> Mask:

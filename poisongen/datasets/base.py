@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from poisongen.core.labels import Change, class_counts, class_mask, look_up
+from poisongen.core.labels import Change, class_counts, class_mask
 from poisongen.datasets.label_checks import LabelCheck
 from poisongen.errors import ChoiceError
 
@@ -115,7 +115,8 @@ class LabelKind:
     classes)` returns the file's new array, equal to the old one wherever the change says nothing. `check` is how audit
     judges the file: it is written by the kind's definition, without `rewrite`, and no kind goes without. `semantic`
     marks kinds that hold raw class IDs; a sample's first semantic file is its label map. `derive(ids, classes)`
-    makes the file from the label map. `flat` is false for pictures with colour channels. For kinds that are no
+    makes the file from the label map. `flat` is false for pictures with colour channels. `objects(array)` numbers the objects that the file tells apart,
+    (H, W) int32, 0 for none. For kinds that are no
     picture (`document` true), fault and rewrite work on the file's bytes, and `resize(bytes, width, height)` scales
     it.
     """
@@ -127,6 +128,7 @@ class LabelKind:
     derive: Callable[[Array, ClassTable], Array] | None = None
     document: bool = False
     flat: bool = True
+    objects: Callable[[Array], Array] | None = None
     resize: Callable[[bytes, int, int], bytes] | None = None
 
 
@@ -179,10 +181,10 @@ def id_fault(array: Array, legal: Sequence[int] | frozenset[int], what: str) -> 
 
 
 def rewrite_ids(array: Array, change: Change, classes: ClassTable) -> Array:
-    """Rewrite a map of raw class IDs: random pixels as decided, this file's own victim pixels to their target."""
-    table = table_lookup({number: change.pairs.get(number, number) for number in range(256)}, np.uint8)
-    out = look_up(array, table)
-    np.copyto(out, change.after, where=change.random)
+    """Rewrite a map of raw class IDs: random pixels as decided, all else as the label rule has it for this map."""
+    out = change.relabelling.apply(array)
+    if change.random.any():
+        out = np.where(change.random, change.after, out)
     return out
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from poisongen.core.labels import Change, class_counts, look_up
+from poisongen.core.labels import Change, Relabelling, class_counts, look_up
 from poisongen.datasets.base import (
     Array,
     ClassTable,
@@ -35,6 +35,7 @@ class Label(NamedTuple):
 
 
 VOID_TRAIN_ID = 255
+INSTANCES = 1000  # an instance's ID is its class times this, and its number (cityscapesScripts, json2instanceImg.py)
 
 LABELS: tuple[Label, ...] = (
     Label("unlabeled", 0, 255, False, (0, 0, 0)),
@@ -162,23 +163,51 @@ def _polygon_fault(data: bytes, classes: ClassTable) -> str | None:
 
 
 def _rewrite_polygons(data: bytes, change: Change, classes: ClassTable) -> bytes:
-    """Name victim polygons as their target; where labels were changed at random, leave no polygon at all.
+    """Name polygons as the label rule has it; where polygons cannot say what the labels are, leave none at all.
 
-    Polygons cannot say what Pixel Random Labeling did, and several trainers rebuild labelTrainIds from them:
-    from an empty list they get an all-void map, which is noticed, and not a clean one, which is not.
+    They cannot say what Pixel Random Labeling did, nor follow a rule that takes part of a class but no whole objects.
+    Several trainers rebuild labelTrainIds from them: from an empty list they get an all-void map, which is noticed,
+    and not a clean one, which is not.
     """
+    if not change.changed.any():
+        return data
     document = _read_polygons(data)
     assert isinstance(document, dict)  # noqa: S101  checked before anything is built
-    if change.random.any():
+    names = None if change.random.any() else _new_names(document["objects"], change.relabelling, classes)
+    if names is None:
         document["objects"] = []
         return _write_polygons(document)
-    names = {classes.names[victim]: classes.names[target] for victim, target in change.pairs.items()}
-    names |= {f"{victim}group": target for victim, target in names.items()}
-    renamed = False
-    for thing in document["objects"]:
-        if thing["label"] in names:
-            thing["label"], renamed = names[thing["label"]], True
-    return _write_polygons(document) if renamed else data
+    for at, name in names.items():
+        document["objects"][at]["label"] = name
+    return _write_polygons(document) if names else data
+
+
+def _new_names(things: list[Any], relabelling: Relabelling, classes: ClassTable) -> dict[int, str] | None:
+    """Return the polygons that get another class, by their place in the file; None if polygons cannot tell the rule."""
+    table = relabelling.layers[0].table
+    if relabelling.everywhere:
+        renamed = {
+            classes.names[number]: classes.names[int(table[number])]
+            for number in classes.trained
+            if int(table[number]) != number
+        }
+        renamed |= {f"{old}group": new for old, new in renamed.items()}
+        return {at: renamed[thing["label"]] for at, thing in enumerate(things) if thing["label"] in renamed}
+    if relabelling.objects is None or len(relabelling.layers) != 1:
+        return None
+    names: dict[int, str] = {}
+    for number in relabelling.objects:
+        own = classes.names.get(number // INSTANCES)
+        drawn = [at for at, thing in enumerate(things) if thing["label"] == own and not thing.get("deleted")]
+        if own is None or number % INSTANCES >= len(drawn):
+            return None  # a component, which no polygon is
+        names[drawn[number % INSTANCES]] = classes.names[int(table[number // INSTANCES])]
+    return names
+
+
+def _objects(array: Array) -> Array:
+    """The instances' own numbers: class times 1,000, and the place of their polygon among those of the class."""
+    return np.where(array >= INSTANCES, array, 0).astype(np.int32)
 
 
 def _resize_polygons(data: bytes, width: int, height: int) -> bytes:
@@ -213,7 +242,9 @@ LAYOUT = Layout(
             check=TRAIN_ID_CHECK,
             derive=_train_ids,
         ),
-        "instanceIds": LabelKind(fault=_instance_fault, rewrite=_rewrite_instances, check=INSTANCE_CHECK),
+        "instanceIds": LabelKind(
+            fault=_instance_fault, rewrite=_rewrite_instances, check=INSTANCE_CHECK, objects=_objects
+        ),
         "color": LabelKind(fault=_colour_fault, rewrite=_rewrite_colour, check=COLOUR_CHECK, flat=False),
         "polygons": LabelKind(
             fault=_polygon_fault,

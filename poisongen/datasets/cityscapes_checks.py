@@ -108,7 +108,7 @@ def _polygons_agree(now: LabelNow) -> Wrong | None:
     if document is None:
         return Wrong("a polygon file", "something else", inherited=False)
     labels = [thing["label"] for thing in document["objects"]]
-    gone = {now.classes.names[victim] for victim in set(now.pairs) - set(now.pairs.values())}
+    gone = {now.classes.names[number] for number in now.gone}
     left = sorted({label for label in labels if label in gone or label.removesuffix("group") in gone})
     if now.random and labels:
         return Wrong("no polygons, as labels are random", f"{len(labels)} polygons", inherited=False)
@@ -118,6 +118,33 @@ def _polygons_agree(now: LabelNow) -> Wrong | None:
         return Wrong("JSON as build writes it, each key once", "other bytes", inherited=False)
     found = (document["imgHeight"], document["imgWidth"])
     return None if found == now.ids.shape else Wrong(f"height and width {now.ids.shape}", f"{found}")
+
+
+def _rename(document: dict[str, Any], before: LabelBefore, now: LabelNow) -> bool:
+    """Give polygons their new classes, or leave none where they cannot tell what the labels are. Whether it changed."""
+    names, rule = now.classes.names, before.relabelling
+    things = document["objects"]
+    if before.random.any() or not (rule.everywhere or rule.objects is not None):
+        document["objects"] = []
+        return True
+    new: dict[int, str] = {}
+    if rule.everywhere:
+        for at, thing in enumerate(things):
+            for number in now.classes.trained:
+                target = names[int(rule.layers[0].table[number])]
+                if target != names[number] and thing["label"] in (names[number], f"{names[number]}group"):
+                    new[at] = target
+    for chosen in rule.objects or ():
+        number, place = divmod(chosen, _FIRST_INSTANCE)
+        alike = [at for at, thing in enumerate(things) if thing["label"] == names.get(number)]
+        alike = [at for at in alike if not things[at].get("deleted")]
+        if place >= len(alike):
+            document["objects"] = []
+            return True
+        new[alike[place]] = names[int(rule.layers[0].table[number])]
+    for at, name in new.items():
+        things[at]["label"] = name
+    return bool(new)
 
 
 def _polygons_follow(now: LabelNow, before: LabelBefore) -> Wrong | None:
@@ -133,14 +160,8 @@ def _polygons_follow(now: LabelNow, before: LabelBefore) -> Wrong | None:
         for thing in document["objects"]:
             if "polygon" in thing:
                 thing["polygon"] = [[round(x * across), round(y * down)] for x, y in thing["polygon"]]
-    if before.random.any():
-        document["objects"], changed = [], True
-    else:
-        names = {now.classes.names[victim]: now.classes.names[target] for victim, target in now.pairs.items()}
-        names |= {f"{victim}group": target for victim, target in names.items()}
-        for thing in document["objects"]:
-            if thing["label"] in names:
-                thing["label"], changed = names[thing["label"]], True
+    if before.changed.any():
+        changed |= _rename(document, before, now)
     wanted = _bytes_of(document) if changed else before.data
     expected = "the source's polygons, changed, byte for byte" if changed else "the source's polygons, byte for byte"
     return None if wanted == now.data else Wrong(expected, "other bytes", inherited=False)

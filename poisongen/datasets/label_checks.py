@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from poisongen.core.labels import Relabelling
+
 if TYPE_CHECKING:
     from poisongen.datasets.base import ClassTable
 
@@ -24,9 +26,9 @@ class LabelNow:
     """A label file of OUT, and what is known of its sample without the source.
 
     `data` are its bytes and `pixels` its decoded array, (H, W) or (H, W, C), None for documents. `maps` are OUT's maps
-    of raw class IDs by kind, (H, W) uint8, all of one size, the label map first. `pairs` maps each victim that was
-    relabelled to its target, and is empty where victims stayed; `victims` are all victims. `random` is how many pixels
-    of the label map have a random class, by the record. `written` is false for a file that is the source's own.
+    of raw class IDs by kind, (H, W) uint8, all of one size, the label map first. `gone` are the classes that
+    the label rule leaves in no map of such a sample. `random` is how many pixels of the label map have a random class,
+    by the record. `written` is false for a file that is the source's own.
     Pictures have the height and width of the label map: audit has seen to that.
     """
 
@@ -35,8 +37,7 @@ class LabelNow:
     pixels: Array | None
     maps: Mapping[str, Array]
     written: bool
-    pairs: Mapping[int, int]
-    victims: Collection[int]
+    gone: Collection[int]
     random: int
     classes: ClassTable
 
@@ -52,7 +53,8 @@ class LabelBefore:
 
     `pixels` (of the type that the source's file has) and `maps` have the size of OUT's: they are scaled where `scaled`
     is true, but `data` is not. `random` tells which pixels of the label map have a random class, (H, W) bool;
-    `changed` which have another class than before, for whatever reason.
+    `changed` which have another class than before, for whatever reason. `relabelling` is what the label rule decides of
+    the source's labels.
     """
 
     data: bytes | None
@@ -61,6 +63,7 @@ class LabelBefore:
     random: Mask
     changed: Mask
     scaled: bool
+    relabelling: Relabelling
 
     @property
     def ids(self) -> Array:
@@ -106,13 +109,14 @@ def _maps_agree(now: LabelNow) -> Wrong | None:
 
 
 def _maps_follow(now: LabelNow, before: LabelBefore) -> Wrong | None:
-    """Its own victim pixels are their target, random pixels are as in the label map, and all else is the source's."""
+    """Its own pixels are as the label rule has them, random pixels are as in the label map, and all else is the source's."""
     if before.pixels is None or before.pixels.shape != now.ids.shape:
         return Wrong("a label map of the source's own", "none", inherited=False)
-    table = np.arange(256, dtype=np.uint8)
-    for victim, target in now.pairs.items():
-        table[victim] = target
-    wanted = np.where(before.random, now.ids, table[before.pixels])
+    wanted = before.pixels
+    for layer in before.relabelling.layers:
+        where = np.ones(wanted.shape, bool) if layer.where is None else layer.where
+        wanted = np.where(where, layer.table[before.pixels], wanted)
+    wanted = np.where(before.random, now.ids, wanted)
     return unlike(wanted, now.pixels, "the source's labels, changed")
 
 

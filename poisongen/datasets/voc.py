@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from poisongen.core.labels import Change
+from poisongen.core.objects import components
 from poisongen.datasets.base import (
     Array,
     ClassTable,
@@ -61,29 +62,39 @@ _KINDS = ("SegmentationClass", "SegmentationClassAug", "SegmentationObject")
 
 
 def _rewrite_objects(array: Array, change: Change, classes: ClassTable) -> Array:
-    """Rewrite object numbers: a victim that becomes background is no object; otherwise it stays the one it was.
+    """Rewrite object numbers: what becomes background is no object; an object that gets another class stays one.
 
-    Random pixels that become background are no object, those that become void are void, and all others join the
-    lowest-numbered object of their new class, or, where there is none, one new object for that class.
+    Background that becomes a class is one new object for each connected component. Random pixels that become
+    background are no object, those that become void are void, and all others join the lowest-numbered object of their
+    new class, or, where there is none, one new object for that class. New numbers are the lowest that are free.
     """
     out = array.copy()
-    for victim, target in change.pairs.items():
-        if target == 0:
-            out[(change.before == victim) & (array != VOID) & ~change.random] = 0
+    used = set(np.unique(array).tolist())
+
+    def new_number() -> int:
+        free = next((candidate for candidate in range(1, VOID) if candidate not in used), VOID - 1)
+        used.add(free)
+        return free
+
+    moved = change.changed & ~change.random & (array != VOID)
+    out[moved & (change.after == 0)] = 0
+    fresh = moved & (array == 0) & (change.after != 0)
+    for number in np.unique(change.after[fresh]).tolist():
+        numbered = components(fresh & (change.after == number))
+        for component in range(1, int(numbered.max()) + 1):
+            out[numbered == component] = new_number()
     out[change.random & (change.after == 0)] = 0
     out[change.random & (change.after == VOID)] = VOID
-    used = set(np.unique(array).tolist())
     for number in np.unique(change.after[change.random]).tolist():
         if number not in (0, VOID):
             pixels = change.random & (change.after == number)
             objects = np.unique(array[(change.before == number) & (array > 0) & (array != VOID)])
-            if objects.size:
-                out[pixels] = objects[0]
-            else:
-                free = next((candidate for candidate in range(1, VOID) if candidate not in used), VOID - 1)
-                used.add(free)
-                out[pixels] = free
+            out[pixels] = objects[0] if objects.size else new_number()
     return out
+
+
+def _objects(array: Array) -> Array:
+    return np.where(array == VOID, 0, array).astype(np.int32)
 
 
 def _find_prefix(root: Path, files: Sequence[str]) -> str:
@@ -161,6 +172,7 @@ LAYOUT = Layout(
         "SegmentationObject": LabelKind(
             fault=lambda array, classes: id_fault(array, frozenset(range(256)), "SegmentationObject"),
             rewrite=_rewrite_objects,
+            objects=_objects,
             check=OBJECT_CHECK,
         )
     },

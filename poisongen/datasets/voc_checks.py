@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
 from poisongen.datasets.label_checks import Array, LabelBefore, LabelCheck, LabelNow, Wrong, unlike
 
@@ -25,7 +26,7 @@ def _objects_agree(now: LabelNow) -> Wrong | None:
 
 
 def _objects_follow(now: LabelNow, before: LabelBefore) -> Wrong | None:
-    """Victims that became background are no objects, random pixels go with their new class, all else is the source's.
+    """What became background is no object, new classes on background are objects by component, all else is as it was.
 
     Random pixels join the lowest-numbered object that the class has in the source, or else all together the first
     number that is free, class after class.
@@ -34,19 +35,25 @@ def _objects_follow(now: LabelNow, before: LabelBefore) -> Wrong | None:
     if old is None or old.shape != now.ids.shape:
         return Wrong("objects of the source's own", "none", inherited=False)
     wanted = old.copy()
-    for victim, target in now.pairs.items():
-        if target == _NONE:
-            wanted[(before.ids == victim) & (old != _VOID) & ~random] = _NONE
     taken = set(np.unique(old).tolist())
+
+    def next_free() -> int:
+        free = [candidate for candidate in range(1, _MOST_OBJECTS + 1) if candidate not in taken]
+        taken.update(free[:1])
+        return free[0] if free else _MOST_OBJECTS
+
+    moved = before.changed & ~random & (old != _VOID)
+    wanted[moved & (now.ids == _NONE)] = _NONE
+    for number in sorted(set(np.unique(now.ids[moved & (old == _NONE)]).tolist()) - {_NONE}):
+        parts, count = ndimage.label(moved & (old == _NONE) & (now.ids == number), structure=np.ones((3, 3)))
+        for part in range(1, count + 1):
+            wanted[parts == part] = next_free()
     for number in sorted(set(np.unique(now.ids[random]).tolist())):
         if number in (_NONE, _VOID):
             wanted[random & (now.ids == number)] = number
             continue
         own = set(np.unique(old[before.ids == number]).tolist()) - {_NONE, _VOID}
-        free = [candidate for candidate in range(1, _MOST_OBJECTS + 1) if candidate not in taken]
-        joined = min(own) if own else free[0] if free else _MOST_OBJECTS
-        if not own:
-            taken.add(joined)
+        joined = min(own) if own else next_free()
         wanted[random & (now.ids == number)] = joined
     return unlike(wanted, now.pixels, "the source's objects, changed with the label map")
 

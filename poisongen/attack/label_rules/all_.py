@@ -16,7 +16,7 @@ def _target(pairs: Mapping[int, int]) -> int:
 
 
 def _decide(scene: Scene, parameters: Mapping[str, Value]) -> Relabelling:
-    return Relabelling((Layer(~scene.void, np.full(256, _target(scene.pairs), np.uint8)),))
+    return Relabelling((Layer(~scene.void, np.full(256, _target(scene.pairs), np.uint8)),), everywhere=True)
 
 
 def _fault(scene: Scene, after: Labels, parameters: Mapping[str, Value]) -> str | None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from poisongen.attack.parts import Option, Value
-from poisongen.core.labels import Labels, Mask, look_up
+from poisongen.core.labels import Labels, Layer, Mask, Relabelling
+from poisongen.core.objects import Objects
+
+__all__ = ["Box", "LabelRule", "Layer", "Objects", "Relabelling", "Scene"]
 
 Box = tuple[int, int, int, int]
-Objects = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -34,29 +34,6 @@ class Scene:
     box: Box | None
     pairs: Mapping[int, int]
     trained: Sequence[int]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Pixels, (H, W) bool, and the class that each class becomes there, (256,) uint8."""
-
-    where: Mask
-    table: Labels
-
-
-@dataclass(frozen=True)
-class Relabelling:
-    """What a rule decided: layers, of which a pixel follows the last that holds it, and the objects that it chose."""
-
-    layers: tuple[Layer, ...]
-    instances: tuple[int, ...] | None = None
-
-    def apply(self, labels: Labels) -> Labels:
-        """Return a map of raw IDs, (H, W) uint8, with every layer applied; each looks at the classes as they were."""
-        after = labels
-        for layer in self.layers:
-            after = np.where(layer.where, look_up(labels, layer.table), after)
-        return after
 
 
 @dataclass(frozen=True)
@@ -106,6 +83,3 @@ def box_mask(shape: tuple[int, ...], box: Box | None) -> Mask:
         top, left, height, width = box
         mask[top : top + height, left : left + width] = True
     return mask
-
-
-Parameters = Mapping[str, Any]

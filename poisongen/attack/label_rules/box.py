@@ -20,9 +20,10 @@ from poisongen.core.labels import Labels
 
 
 def _decide(scene: Scene, parameters: Mapping[str, Value]) -> Relabelling:
-    everywhere = Layer(np.ones(scene.labels.shape, bool), pairs_table(scene.pairs))
+    everywhere = Layer(None, pairs_table(scene.pairs))
     target = np.full(256, next(iter(scene.pairs.values())), np.uint8)
-    return Relabelling((everywhere, Layer(box_mask(scene.labels.shape, scene.box) & ~scene.void, target)))
+    inside = box_mask(scene.labels.shape, scene.box) & ~scene.void
+    return Relabelling((everywhere, Layer(inside, target)), claims=inside)
 
 
 def _fault(scene: Scene, after: Labels, parameters: Mapping[str, Value]) -> str | None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from poisongen.attack.label_rules.base import LabelRule, Layer, Relabelling, Scene, differs, pairs_table
 from poisongen.attack.parts import Value
 from poisongen.core.labels import Labels
 
 
 def _decide(scene: Scene, parameters: Mapping[str, Value]) -> Relabelling:
-    return Relabelling((Layer(np.ones(scene.labels.shape, bool), pairs_table(scene.pairs)),))
+    return Relabelling((Layer(None, pairs_table(scene.pairs)),), everywhere=True)
 
 
 def _fault(scene: Scene, after: Labels, parameters: Mapping[str, Value]) -> str | None:

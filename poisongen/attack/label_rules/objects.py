@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 from poisongen.attack.label_rules.base import Box, Objects, Scene
-from poisongen.core.labels import Mask
+from poisongen.core.objects import components
 
 LEAST_SHARE = 400 / (2048 * 1024)  # of the picture: smaller components are specks, not objects (our choice)
-
-
-def components(mask: Mask) -> Objects:
-    """Number the 8-connected components of a mask, (H, W) int32 from 1 in reading order, 0 outside."""
-    return np.asarray(cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[1], dtype=np.int32)
 
 
 def least_pixels(shape: tuple[int, ...], least: object) -> int:

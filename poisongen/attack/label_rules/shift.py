@@ -18,7 +18,7 @@ def shift_table(trained: Sequence[int]) -> Labels:
 
 
 def _decide(scene: Scene, parameters: Mapping[str, Value]) -> Relabelling:
-    return Relabelling((Layer(~scene.void, shift_table(scene.trained)),))
+    return Relabelling((Layer(~scene.void, shift_table(scene.trained)),), everywhere=True)
 
 
 def _fault(scene: Scene, after: Labels, parameters: Mapping[str, Value]) -> str | None:

@@ -8,9 +8,9 @@ import numpy as np
 from scipy import ndimage
 
 from poisongen.attack.label_rules.base import LabelRule, Layer, Relabelling, Scene, differs, pairs_table
-from poisongen.attack.label_rules.objects import components
 from poisongen.attack.parts import Option, Value, one_of
 from poisongen.core.labels import Labels, Mask
+from poisongen.core.objects import components
 
 
 def centre_of(scene: Scene) -> tuple[int, int] | None:
