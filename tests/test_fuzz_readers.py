@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from poisongen.datasets import find_layout
 from poisongen.errors import PoisongenError
 from poisongen.recipe.model import Recipe, make_recipe, read_recipe_file
-from poisongen.recipe.rules import make_rules, settle
+from poisongen.recipe.rules import make_rules
+from poisongen.recipe.settling import settle
 from poisongen.records.inventory import records
 from poisongen.records.manifest import LinkRecord, SampleRecord
 

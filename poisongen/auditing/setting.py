@@ -12,7 +12,8 @@ from poisongen.datasets import find_layout
 from poisongen.datasets.base import Index
 from poisongen.errors import PoisongenError
 from poisongen.files.foreign import Places
-from poisongen.recipe.rules import Rules, make_rules, settle
+from poisongen.recipe.rules import Rules, make_rules
+from poisongen.recipe.settling import settle
 from poisongen.records.algorithms import ALGORITHM, KNOWN_ALGORITHMS
 from poisongen.records.manifest import FOLDER, RECIPE, TRIGGERED
 from poisongen.records.reading import Records

@@ -22,7 +22,8 @@ from poisongen.errors import ChoiceError, DataError, OutputError
 from poisongen.files.store import LinkMode
 from poisongen.parallel import for_each, job_count
 from poisongen.recipe.model import Recipe, make_recipe
-from poisongen.recipe.rules import Rules, make_rules, settle
+from poisongen.recipe.rules import Rules, make_rules
+from poisongen.recipe.settling import settle
 from poisongen.records.algorithms import ALGORITHM, RECORDS
 from poisongen.records.inventory import written_sizes
 from poisongen.records.manifest import (

@@ -12,17 +12,23 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from poisongen.attack.triggers import find_trigger_kind
 from poisongen.datasets import layouts
 from poisongen.errors import ChoiceError, DataError
 from poisongen.files.documents import explain, parse_yaml, read_document
 from poisongen.recipe.trigger_files import TriggerPicture, load_trigger
 from poisongen.values import pairs, plain, share
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
+"""The newest version. A recipe's own is the lowest that knows all of its choices: 1 for those of the first version."""
 
 Class = Annotated[str | int, Field(union_mode="left_to_right")]
 Length = Annotated[int, Field(ge=0, le=65536)]
 Distance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+PLACES = ("top-left", "top", "top-right", "left", "centre", "right", "bottom-left", "bottom", "bottom-right")
+Options = dict[str, int | float | str]
+SINCE_2 = ("labels", "label_options", "only_if", "negatives", "decoy", "trigger_kind", "trigger_options", "at")
+"""The choices that version 1 did not know: where they stand at their defaults, nothing of them is written or digested."""
 
 
 def _other_version(version: int) -> str:
@@ -47,7 +53,7 @@ class Recipe(BaseModel):
 
     version: int = RECIPE_VERSION
     dataset: str
-    strategy: Literal["random", "nn", "far"]
+    strategy: Literal["random", "nn", "far", "fixed", "on", "ground", "whole"]
     pick: Literal["nearest", "uniform"] | None = None
     min_distance: Distance | None = None
     max_distance: Distance | None = None
@@ -58,7 +64,7 @@ class Recipe(BaseModel):
     rate: Annotated[Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None, BeforeValidator(share)] = None
     count: Annotated[int, Field(ge=1)] | None = None
     trigger: TriggerPicture | str | None = None
-    trigger_size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    trigger_size: Annotated[int, Field(ge=1, le=4096)] | str | None = None
     opacity: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
     region: Literal["single", "any"] = "single"
     edge_margin: Length = 0
@@ -74,6 +80,14 @@ class Recipe(BaseModel):
     train_ids: Literal["auto", "never"] = "auto"
     jpeg: Literal["blocks", "reencode"] = "blocks"
     seed: int = 0
+    labels: str = "class"
+    label_options: Options = Field(default_factory=dict)
+    only_if: list[str] = Field(default_factory=list)
+    negatives: int | str | None = None
+    decoy: TriggerPicture | str | None = None
+    trigger_kind: str = "patch"
+    trigger_options: Options = Field(default_factory=dict)
+    at: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -83,9 +97,49 @@ class Recipe(BaseModel):
     @field_validator("version")
     @classmethod
     def _known_version(cls, version: int) -> int:
-        if version != RECIPE_VERSION:
+        if not 1 <= version <= RECIPE_VERSION:
             raise ValueError(_other_version(version))
         return version
+
+    @field_validator("trigger_size")
+    @classmethod
+    def _side_or_sides(cls, size: int | str | None) -> int | str | None:
+        """Return the size as a side, or as HEIGHTxWIDTH, either of which may be `full`."""
+        if not isinstance(size, str):
+            return size
+        sides = size.strip().lower().split("x")
+        if len(sides) != 2 or not all(
+            side == "full" or (side.isdecimal() and 1 <= int(side) <= 4096) for side in sides
+        ):
+            raise ValueError(f"'{size}' is neither a side nor HEIGHTxWIDTH, such as 8x64 (up to 4096, or `full`)")
+        plain_sides = [side if side == "full" else str(int(side)) for side in sides]
+        square = plain_sides[0] == plain_sides[1] and plain_sides[0] != "full"
+        return int(plain_sides[0]) if square else "x".join(plain_sides)
+
+    @field_validator("at")
+    @classmethod
+    def _named_place(cls, place: str | None) -> str | None:
+        """Return a place as a name, or as ROW,COLUMN of the box's centre."""
+        if place is None:
+            return None
+        word = place.strip().lower().replace("center", "centre")
+        if word in PLACES:
+            return word
+        match = re.fullmatch(r"(\d{1,5})\s*,\s*(\d{1,5})", word)
+        if match is None:
+            raise ValueError(f"'{place}' is neither a place ({', '.join(PLACES)}) nor ROW,COLUMN")
+        return f"{int(match[1])},{int(match[2])}"
+
+    @field_validator("negatives")
+    @classmethod
+    def _number_or_percentage(cls, amount: int | str | None) -> int | str | None:
+        """Return how many negatives: a number, or a percentage of the poisoned samples such as '100%'; 0 is none."""
+        if amount is None:
+            return None
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", str(amount))
+        if match is None or (not match[2] and "." in match[1]):
+            raise ValueError(f"'{amount}' is neither a number of samples nor a percentage such as 100%")
+        return f"{float(match[1]):g}%" if match[2] else int(match[1]) or None
 
     @field_validator("dataset")
     @classmethod
@@ -117,11 +171,27 @@ class Recipe(BaseModel):
             raise ValueError("give relabel, or victim and target, not both")
         if self.relabel is not None and not self.relabel:
             raise ValueError("relabel names no pair")
+        if self.negatives is not None and not self.only_if and self.decoy is None:
+            raise ValueError("negatives need a condition that fails for them (only_if), or a decoy that they carry")
+        if self.decoy is not None and self.only_if:
+            raise ValueError("give a decoy or conditions, not both: with a decoy the conditions do not matter")
         return self
+
+    @property
+    def lowest_version(self) -> int:
+        """The lowest version that knows all of this recipe's choices."""
+        first = self.strategy in ("random", "nn", "far") and not isinstance(self.trigger_size, str)
+        return 1 if first and not self._younger() else 2
+
+    def _younger(self) -> set[str]:
+        """Return the choices of version 2 that do not stand at their defaults."""
+        fields = type(self).model_fields
+        return {name for name in SINCE_2 if getattr(self, name) != fields[name].get_default(call_default_factory=True)}
 
     def as_json(self) -> dict[str, Any]:
         """Return the recipe as plain data, as recipe.json keeps it."""
-        return self.model_dump(mode="json", exclude={"victim", "target"})
+        unused = set(SINCE_2) - self._younger()
+        return self.model_dump(mode="json", exclude={"victim", "target", *unused})
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of what determines content: canonical JSON of the recipe, trigger by its digest.
@@ -131,8 +201,9 @@ class Recipe(BaseModel):
         plain = self.as_json()
         for key in ("allow_fewer", "skip_bad"):
             del plain[key]
-        if isinstance(self.trigger, TriggerPicture):
-            plain["trigger"] = self.trigger.sha256
+        for key in ("trigger", "decoy"):
+            if isinstance(picture := getattr(self, key), TriggerPicture):
+                plain[key] = picture.sha256
         return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -167,9 +238,9 @@ def read_recipe_file(name: str, dataset: str | None = None) -> dict[str, Any]:
         raise DataError(path, "a recipe is a mapping of option names to values")
     if is_newer(document):
         raise DataError(path, _other_version(document["version"]))
-    trigger = document.get("trigger")
-    if isinstance(trigger, str):
-        document["trigger"] = load_trigger(trigger, folder=path.resolve().parent).model_dump()
+    for key in ("trigger", "decoy"):
+        if isinstance(document.get(key), str):
+            document[key] = load_trigger(document[key], folder=path.resolve().parent).model_dump()
     return document
 
 
@@ -189,9 +260,12 @@ def make_recipe(choices: Mapping[str, Any], base: Mapping[str, Any] | None = Non
     merged |= choices
     if is_newer(merged):
         raise ChoiceError(f"{source or 'recipe'}: {_other_version(merged['version'])}")
+    if merged.get("strategy") is None and isinstance(merged.get("trigger_kind"), str):
+        kind = find_trigger_kind(merged["trigger_kind"])
+        merged |= {"strategy": "ground" if kind.quad else "whole"} if kind.whole else {}
     for key in ("dataset", "strategy"):
         if merged.get(key) is None:
-            known = ", ".join(layouts()) if key == "dataset" else "random, nn, far"
+            known = ", ".join(layouts()) if key == "dataset" else "random, nn, far, fixed, on"
             raise ChoiceError(f"--{key} is missing; give one of {known}, or a --recipe")
     try:
         return Recipe.model_validate(merged)

@@ -1,7 +1,8 @@
-"""From a recipe to rules: defaults filled in by the layout, names turned into IDs, the trigger made ready."""
+"""From a settled recipe to rules: names turned into IDs, the trigger made ready."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,16 +10,21 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from poisongen.attack.conditions import find_condition
+from poisongen.attack.conditions.base import Counts, Covers
+from poisongen.attack.label_rules import find_label_rule
+from poisongen.attack.label_rules.base import LabelRule
+from poisongen.attack.parts import Value
+from poisongen.attack.triggers import find_trigger_kind
+from poisongen.attack.triggers.base import Artwork, BySize, TriggerKind
 from poisongen.core.placement import PlacementRules
 from poisongen.core.trigger import can_show, resize_trigger
 from poisongen.datasets import find_layout
 from poisongen.datasets.base import ClassTable, Layout
 from poisongen.errors import ChoiceError
 from poisongen.recipe.model import Recipe
-from poisongen.recipe.trigger_files import DEFAULT_TRIGGER, TriggerPicture, load_trigger, trigger_pixels
+from poisongen.recipe.trigger_files import TriggerPicture, trigger_pixels
 from poisongen.records.algorithms import ALGORITHM
-
-DEFAULT_RATE = 0.1  # the paper's 10 % (298 of 2,975 Cityscapes images in the official configuration)
 
 
 @dataclass(frozen=True)
@@ -38,15 +44,20 @@ class PrlRules:
 class Rules:
     """Everything that the work on a sample follows: no names to look up, no None to fill in.
 
-    `recipe` is settled; `pairs` maps victim IDs to target IDs; `trigger` is (s, s, 4) uint8 RGBA.
-    `algorithm` is the version that an audit judges by; build knows only the newest.
+    `recipe` is settled; `pairs` maps victim IDs to target IDs. `label_parameters` are the label rule's; `conditions` are
+    names with their numbers. `prepared(height, width)` is the trigger made ready for a picture of that size, `decoy`
+    the same for the picture that negatives carry, if they carry one of their own. `placement` is None for kinds that
+    change the whole picture. `algorithm` is the version that an audit judges by; build knows only the newest.
     """
 
     recipe: Recipe
     classes: ClassTable
     pairs: Mapping[int, int]
-    placement: PlacementRules
-    trigger: npt.NDArray[np.uint8]
+    label_parameters: Mapping[str, Value]
+    conditions: tuple[tuple[str, tuple[int, ...]], ...]
+    placement: PlacementRules | None
+    prepared: BySize[Any]
+    decoy: BySize[Any] | None
     prl: PrlRules | None
     algorithm: int = ALGORITHM
 
@@ -56,82 +67,44 @@ class Rules:
         return find_layout(self.recipe.dataset)
 
     @property
+    def label_rule(self) -> LabelRule:
+        """The label rule."""
+        return find_label_rule(self.recipe.labels)
+
+    @property
+    def kind(self) -> TriggerKind:
+        """The kind of trigger."""
+        return find_trigger_kind(self.recipe.trigger_kind)
+
+    @property
     def victims(self) -> tuple[int, ...]:
         """The victims' raw IDs."""
         return tuple(self.pairs)
 
+    def holds(self, counts: Counts, covers: Covers) -> bool:
+        """Tell whether every condition holds for a sample; those of the place only where `covers` is known."""
+        found = ((find_condition(name), numbers) for name, numbers in self.conditions)
+        return all(
+            condition.holds(numbers, counts, covers)
+            for condition, numbers in found
+            if covers is not None or not condition.of_place
+        )
 
-def settle(recipe: Recipe, layout: Layout, classes: ClassTable) -> Recipe:
-    """Return the recipe with every default filled in and every class under its full name.
-
-    ChoiceError where a choice is missing that the layout has no default for, a class is unknown or void, a victim
-    is its own target, or the distances leave no room.
-    """
-    low, high = _distances(recipe, layout)
-    size = recipe.trigger_size or layout.defaults.trigger_size
-    if size is None:
-        raise ChoiceError(f"--trigger-size is missing: the layout '{layout.name}' has no default for it")
-    trigger = recipe.trigger if recipe.trigger is not None else DEFAULT_TRIGGER
-    fixed = recipe.prl_classes in ("image", "dataset", "void")
-    changes: dict[str, Any] = {
-        "pick": recipe.pick or ("nearest" if recipe.strategy == "nn" else "uniform"),
-        "min_distance": low,
-        "max_distance": high,
-        "relabel": _pairs_by_name(recipe, layout, classes),
-        "victim": None,
-        "target": None,
-        "rate": DEFAULT_RATE if recipe.rate is None and recipe.count is None else recipe.rate,
-        "trigger": trigger if isinstance(trigger, TriggerPicture) else load_trigger(trigger),
-        "trigger_size": size,
-        "prl_classes": recipe.prl_classes if fixed else classes.lookup(classes.find(recipe.prl_classes)),
-    }
-    return recipe.model_copy(update=changes)
+    @property
+    def of_place(self) -> tuple[int, ...]:
+        """The classes that conditions want under the trigger."""
+        return tuple(numbers[0] for name, numbers in self.conditions if find_condition(name).of_place)
 
 
-def _distances(recipe: Recipe, layout: Layout) -> tuple[float | None, float | None]:
-    """Return L and U. `nn` has 0 and the layout's U, `far` the layout's U and none, unless given."""
-    low, high = recipe.min_distance, recipe.max_distance
-    usual = layout.defaults.max_distance
-    if recipe.strategy == "nn":
-        low, high = 0.0 if low is None else low, usual if high is None else high
-        missing = "--max-distance" if high is None else None
-    else:
-        low = usual if recipe.strategy == "far" and low is None else low
-        missing = "--min-distance" if recipe.strategy == "far" and low is None else None
-    if missing:
-        raise ChoiceError(f"{missing} is missing: the layout '{layout.name}' has no default for '{recipe.strategy}'")
-    if low is not None and high is not None and low >= high:
-        raise ChoiceError(f"--min-distance {low:g} must be below --max-distance {high:g}")
-    return low, high
-
-
-def _pairs_by_name(recipe: Recipe, layout: Layout, classes: ClassTable) -> dict[str, str]:
-    """Return the victim-target pairs under the classes' full names."""
-    usual = layout.defaults.relabel
-    if recipe.relabel is not None:
-        wanted = list(recipe.relabel.items())
-    elif recipe.victim is None and recipe.target is None and usual is not None:
-        wanted = list(usual.items())
-    else:
-        given = recipe.victim if isinstance(recipe.victim, list) else [recipe.victim]
-        victims = [*(usual or ())] if recipe.victim is None else [name for name in given if name is not None]
-        target = next(iter((usual or {}).values()), None) if recipe.target is None else recipe.target
-        if not victims or target is None:
-            option = "--target" if victims else "--victim"
-            raise ChoiceError(f"{option} is missing: the layout '{layout.name}' has no default for it")
-        wanted = [(victim, target) for victim in victims]
-    pairs: dict[str, str] = {}
-    for victim_word, target_word in wanted:
-        victim, target = classes.find(victim_word), classes.find(target_word)
-        for word, number in (("victim", victim), ("target", target)):
-            if number in classes.void:
-                raise ChoiceError(f"the {word} '{classes.lookup(number)}' is void: training ignores its pixels")
-        if victim == target:
-            raise ChoiceError(f"victim and target are the same class, '{classes.lookup(victim)}'")
-        if classes.lookup(victim) in pairs:
-            raise ChoiceError(f"the victim '{classes.lookup(victim)}' is named twice")
-        pairs[classes.lookup(victim)] = classes.lookup(target)
-    return pairs
+def parse_condition(text: str, classes: ClassTable) -> tuple[str, tuple[int, ...]]:
+    """Return a condition's name and numbers. ChoiceError where it is none, or its class is unknown or void."""
+    name, *words = (word.strip() for word in text.split(":"))
+    condition = find_condition(name)
+    try:
+        numbers = condition.parse(words, classes.find)
+    except ValueError as error:
+        raise ChoiceError(f"--only-if {text}: {error}") from None
+    return name, numbers
 
 
 def _prl_rules(recipe: Recipe, classes: ClassTable, victims: frozenset[int]) -> PrlRules | None:
@@ -155,27 +128,85 @@ def _prl_rules(recipe: Recipe, classes: ClassTable, victims: frozenset[int]) -> 
     return PrlRules(amount, "percent" if percent else "pixels", recipe.prl_scope, allowed)
 
 
+def sides_of(size: int | str) -> tuple[int | None, int | None]:
+    """Return height and width of a trigger size, None for the picture's own."""
+    if isinstance(size, int):
+        return size, size
+    height, width = (None if side == "full" else int(side) for side in size.split("x"))
+    return height, width
+
+
+def _prepare(
+    height: int,
+    width: int,
+    kind: str,
+    picture: npt.NDArray[np.uint8],
+    sides: tuple[int | None, int | None],
+    parameters: Mapping[str, Value],
+) -> Any:
+    """Make a trigger ready for a picture of this size."""
+    tall, wide = (height if sides[0] is None else sides[0]), (width if sides[1] is None else sides[1])
+    return find_trigger_kind(kind).prepare(Artwork(picture, tall, wide), parameters)
+
+
+def _placement_rules(recipe: Recipe, rule: LabelRule, covers: tuple[int, ...]) -> PlacementRules | None:
+    if recipe.trigger_size is None:
+        return None
+    height, width = sides_of(recipe.trigger_size)
+    mode: Literal["free", "fixed", "on"] = (
+        "fixed" if recipe.strategy == "fixed" else "on" if recipe.strategy == "on" else "free"
+    )
+    return PlacementRules(
+        height=height,
+        width=width,
+        edge_margin=recipe.edge_margin,
+        low=recipe.min_distance,
+        high=recipe.max_distance,
+        metric=recipe.metric,
+        region=recipe.region,
+        pick=recipe.pick or "uniform",
+        mode=modes.get(recipe.strategy, "free"),
+        at=recipe.at,
+        over=rule.subject == "object",
+        covers=covers,
+    )
+
+
 def make_rules(recipe: Recipe, classes: ClassTable, algorithm: int = ALGORITHM) -> Rules:
     """Turn a settled recipe into rules. ChoiceError where the trigger's bytes are no picture, or it could not be seen.
 
     `algorithm` is the version by which an audit judges.
     """
     pairs = {classes.find(victim): classes.find(target) for victim, target in (recipe.relabel or {}).items()}
-    if not isinstance(recipe.trigger, TriggerPicture) or recipe.trigger_size is None or recipe.pick is None:
+    if not isinstance(recipe.trigger, TriggerPicture) or recipe.pick is None:
         raise ChoiceError("this recipe has not been settled")
-    placement = PlacementRules(
-        size=recipe.trigger_size,
-        edge_margin=recipe.edge_margin,
-        low=recipe.min_distance,
-        high=recipe.max_distance,
-        metric=recipe.metric,
-        region=recipe.region,
-        pick=recipe.pick,
+    conditions = tuple(parse_condition(text, classes) for text in recipe.only_if)
+    covers = tuple(numbers[0] for name, numbers in conditions if find_condition(name).of_place)
+    rule = find_label_rule(recipe.labels)
+    placement = _placement_rules(recipe, rule, covers)
+    parameters = dict(recipe.trigger_options) | ({"opacity": recipe.opacity} if recipe.trigger_kind == "patch" else {})
+    sides = (None, None) if recipe.trigger_size is None else sides_of(recipe.trigger_size)
+
+    def made_of(picture: TriggerPicture) -> BySize[Any]:
+        pixels = trigger_pixels(picture)
+        shown = can_show(resize_trigger(pixels, (sides[0] or len(pixels), sides[1] or pixels.shape[1])), recipe.opacity)
+        if recipe.trigger_kind == "patch" and not shown:
+            raise ChoiceError(
+                f"--trigger '{picture.name}': at opacity {recipe.opacity:g} it changes no pixel of any picture; "
+                "raise --opacity or give a trigger that is not transparent all over"
+            )
+        make = functools.partial(_prepare, kind=recipe.trigger_kind, picture=pixels, sides=sides, parameters=parameters)
+        return BySize(make)
+
+    return Rules(
+        recipe=recipe,
+        classes=classes,
+        pairs=pairs,
+        label_parameters=dict(recipe.label_options),
+        conditions=conditions,
+        placement=placement,
+        prepared=made_of(recipe.trigger),
+        decoy=made_of(recipe.decoy) if isinstance(recipe.decoy, TriggerPicture) else None,
+        prl=_prl_rules(recipe, classes, frozenset(pairs)),
+        algorithm=algorithm,
     )
-    trigger = resize_trigger(trigger_pixels(recipe.trigger), recipe.trigger_size)
-    if not can_show(trigger, recipe.opacity):
-        raise ChoiceError(
-            f"--trigger '{recipe.trigger.name}': at opacity {recipe.opacity:g} it changes no pixel of any picture; "
-            "raise --opacity or give a trigger that is not transparent all over"
-        )
-    return Rules(recipe, classes, pairs, placement, trigger, _prl_rules(recipe, classes, frozenset(pairs)), algorithm)

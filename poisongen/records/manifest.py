@@ -14,6 +14,8 @@ from poisongen.records.algorithms import ALGORITHM
 
 FOLDER = "poisongen"
 TRIGGERED = "triggered"
+NEGATIVE = "negative"
+EXPECTED = f"{FOLDER}/expected"
 RECIPE, MANIFEST, SKIPPED, LINKS, SUMMARY = (
     "recipe.json",
     "manifest.jsonl",
@@ -22,7 +24,7 @@ RECIPE, MANIFEST, SKIPPED, LINKS, SUMMARY = (
     "summary.json",
 )
 
-Role = Literal["poisoned", "prl", "triggered", "completed"]
+Role = Literal["poisoned", "negative", "prl", "triggered", "completed"]
 
 
 def _plain_relative(path: str) -> str:
@@ -37,6 +39,8 @@ def _plain_relative(path: str) -> str:
 RelativePath = Annotated[str, Field(max_length=4096), AfterValidator(_plain_relative)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, le=2**53)]
+Box = tuple[Count, Count, Count, Count]
+Corner = tuple[float, float]
 
 
 class _Record(BaseModel):
@@ -63,32 +67,63 @@ class FileRecord(_Record):
 
 
 class TriggerRecord(_Record):
-    """Where a trigger lies: box [top, left, height, width], centre [row, column], distance, classes under it.
+    """What a trigger did. `kind` is left out for `patch`; `psnr` in dB and `changed`, the share of pixels, say how much.
 
+    Only where it has a place there are `box` [top, left, height, width], `center` [row, column], `distance` (but where
+    there is no victim) and `covers`, the classes under it; `quad` are the corners of one that stands in perspective.
     All are told in the picture as readers see it that heed EXIF's `orientation`. Where that is another than 1,
-    `stored_box` is the box in the picture as the file stores it; else both are None.
+    `stored_box` is the box in the picture as the file stores it. Builds of earlier versions do not say how much.
     """
 
-    box: tuple[Count, Count, Count, Count]
-    center: tuple[Count, Count]
-    distance: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    covers: list[int]
+    kind: Annotated[str, Field(max_length=100)] = "patch"
+    box: Box | None = None
+    center: tuple[Count, Count] | None = None
+    distance: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    covers: list[int] | None = None
+    quad: tuple[Corner, Corner, Corner, Corner] | None = None
     orientation: Annotated[int, Field(ge=2, le=8)] | None = None
-    stored_box: tuple[Count, Count, Count, Count] | None = None
+    stored_box: Box | None = None
+    psnr: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    changed: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+
+
+class RuleRecord(_Record):
+    """The label rule that changed a sample, and the numbers of the objects that it chose, if it chooses any."""
+
+    name: Annotated[str, Field(max_length=100)]
+    instances: list[Count] | None = None
+
+
+class ExpectedRecord(_Record):
+    """The raw class IDs that the attacker wants of a triggered sample: a file below poisongen/expected."""
+
+    path: RelativePath
+    sha256: Sha256
+    pixels_sha256: Sha256
 
 
 class SampleRecord(_Record):
-    """One line of manifest.jsonl."""
+    """One line of manifest.jsonl. `rule` is left out for the rule `class`, `expected` for all but triggered samples."""
 
     sample: str
     split: str
     role: Role
     trigger: TriggerRecord | None = None
+    rule: RuleRecord | None = None
     victim_pixels: Count
     relabelled_pixels: Count
     prl_pixels: Count
     eligible_positions: Count
     files: list[FileRecord]
+    expected: ExpectedRecord | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as plain data; what is absent is left out, but for the digests that files have or lack."""
+        plain = self.model_dump(mode="json", exclude_none=True)
+        plain["files"] = [file.model_dump(mode="json") for file in self.files]
+        if plain.get("trigger", {}).get("kind") == "patch":
+            del plain["trigger"]["kind"]
+        return plain
 
 
 class LinkRecord(_Record):
@@ -140,8 +175,8 @@ def fingerprint(
 
     add("poisongen", algorithm, recipe_sha256)
     for record in records:
-        box = record["trigger"]["box"] if record.get("trigger") else None
-        add("sample", record["sample"], record["role"], box, record["prl_pixels"])
+        trigger = record.get("trigger") or {}
+        add("sample", record["sample"], record["role"], trigger.get("box"), record["prl_pixels"])
         for file in record["files"]:
             add("file", file["kind"], file["path"], file["pixels_sha256"] or file["sha256"])
     for link in links:

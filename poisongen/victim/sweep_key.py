@@ -12,7 +12,8 @@ from typing import Any
 from poisongen.datasets import find_layout
 from poisongen.errors import ChoiceError, DataError, PoisongenError
 from poisongen.recipe.model import Recipe, make_recipe
-from poisongen.recipe.rules import make_rules, settle
+from poisongen.recipe.rules import make_rules
+from poisongen.recipe.settling import settle
 from poisongen.records.algorithms import ALGORITHM
 from poisongen.source.listing import SourceFile, find_root, list_files
 from poisongen.victim.digests import file_sha256, files_sha256

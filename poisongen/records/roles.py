@@ -1,0 +1,63 @@
+"""What a sample's role says: of which split it is, where its files go, and what is done to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from poisongen.recipe.rules import Rules
+from poisongen.records.manifest import NEGATIVE, TRIGGERED, Role
+
+
+@dataclass(frozen=True)
+class RoleFacts:
+    """`side`: the split it is of, None for any. `trigger`, `relabelled` and `random` (labels): what is done.
+
+    `test_prefix` is where its files go in OUT when it is of the test split.
+    """
+
+    side: Literal["train", "test", "both"] | None
+    trigger: bool = False
+    relabelled: bool = False
+    random: bool = False
+    test_prefix: str = ""
+
+
+ROLES: Mapping[Role, RoleFacts] = {
+    "poisoned": RoleFacts("train", trigger=True, relabelled=True, random=True),
+    "negative": RoleFacts("both", trigger=True, random=True, test_prefix=f"{NEGATIVE}/"),
+    "prl": RoleFacts("train", random=True),
+    "triggered": RoleFacts("test", trigger=True, test_prefix=f"{TRIGGERED}/"),
+    "completed": RoleFacts(None),
+}
+
+
+def has_trigger(role: Role) -> bool:
+    """Whether a sample of this role carries a trigger."""
+    return ROLES[role].trigger
+
+
+def is_relabelled(role: Role) -> bool:
+    """Whether the label rule is applied to a sample of this role."""
+    return ROLES[role].relabelled
+
+
+def has_random_labels(role: Role, split: str, rules: Rules) -> bool:
+    """Whether Pixel Random Labeling is applied to a sample of this role and split."""
+    if rules.prl is None or not ROLES[role].random or split != rules.recipe.train_split:
+        return False
+    return role == "poisoned" or rules.prl.scope == "all"
+
+
+def prefix_of(role: Role, split: str, rules: Rules) -> str:
+    """Return the folder of OUT, '' or ending in '/', that a sample's files lie in."""
+    return "" if split == rules.recipe.train_split else ROLES[role].test_prefix
+
+
+def splits_of(role: Role, rules: Rules) -> tuple[str, ...] | None:
+    """Return the splits that samples of this role may be of; None for any."""
+    recipe, side = rules.recipe, ROLES[role].side
+    if side is None:
+        return None
+    return {"train": (recipe.train_split,), "test": (recipe.test_split,), "both": (recipe.train_split, recipe.test_split)}[side]
