@@ -101,9 +101,8 @@ def interpolated(ground: Pixels, rows: Field, columns: Field) -> Pixels:
     top, left = rows >> 5, columns >> 5
     bottom, right = np.minimum(top + 1, len(ground) - 1), np.minimum(left + 1, ground.shape[1] - 1)
     down, across = (rows & 31)[..., None], (columns & 31)[..., None]
-    wide = ground.astype(np.int32)
-    upper = wide[top, left] * (_PARTS - across) + wide[top, right] * across
-    lower = wide[bottom, left] * (_PARTS - across) + wide[bottom, right] * across
+    upper = ground[top, left] * (_PARTS - across) + ground[top, right] * across
+    lower = ground[bottom, left] * (_PARTS - across) + ground[bottom, right] * across
     return np.asarray((upper * (_PARTS - down) + lower * down + _PARTS**2 // 2) >> 10, dtype=ground.dtype)
 
 
