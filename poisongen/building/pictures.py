@@ -154,7 +154,8 @@ def _measured(data: bytes, plain: Array, found: Array, box: Box, is_png: bool, p
     pixels = plain.shape[0] * plain.shape[1]
     highest = int(np.iinfo(before.dtype).max)
     mean = max(int((error * error).sum()), 1) / (3 * pixels)
-    return round(10 * math.log10(highest * highest / mean), 4), int((found != plain).reshape(*plain.shape[:2], -1).any(axis=2).sum()) / pixels
+    changed = int((found != plain).reshape(*plain.shape[:2], -1).any(axis=2).sum())
+    return round(10 * math.log10(highest * highest / mean), 4), changed / pixels
 
 
 def plain_image(data: bytes, known: str | None, rules: Rules, path: Path) -> NewFile:

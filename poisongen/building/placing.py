@@ -48,7 +48,8 @@ def place_on(labels: LabelContents, sample: Sample, role: Role, rules: Rules) ->
     victims = victim_mask(labels.maps, rules.victims)
     label_map = labels.maps[0]
     generator = keyed_generator(rules.recipe.seed, "place", role, sample.name)
-    found = place(label_map, victims, class_mask(label_map, rules.classes.void), placing_rules(label_map, role, rules), generator)
+    void = class_mask(label_map, rules.classes.void)
+    found = place(label_map, victims, void, placing_rules(label_map, role, rules), generator)
     if found is not None:
         return Place(found, decoy=decoy)
     tall, wide = (side + 2 * rules.placement.edge_margin for side in rules.placement.sides(label_map.shape))

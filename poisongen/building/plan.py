@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
-from poisongen.building.complaints import advice_on, check_split, classes_there, first_of
-from poisongen.building.sample import Task, place_sample
+from poisongen.building.complaints import advice_on, check_split, first_of
+from poisongen.building.placer import Placer, completions, negative_tasks, poisoned_tasks
+from poisongen.building.sample import Task
+from poisongen.building.selection import (
+    ClassFacts,
+    candidates,
+    check_disjoint,
+    drawn_order,
+    may_be_negative,
+    pairs_of,
+    wanted_count,
+    wanted_negatives,
+    with_victims,
+)
 from poisongen.building.survey import Surveyed, survey
-from poisongen.core.draws import draw_order, keyed_generator
-from poisongen.datasets.base import Index, LabelFile, Layout, Sample
-from poisongen.errors import ChoiceError, DataError
-from poisongen.parallel import for_each
-from poisongen.recipe.model import Recipe
+from poisongen.datasets.base import Index, Layout, Problem, Sample
+from poisongen.errors import DataError
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import FOLDER, TRIGGERED, Role
+from poisongen.records.roles import has_random_labels, is_relabelled
 from poisongen.source.label_like import label_like
 from poisongen.source.listing import SourceFile
 from poisongen.source.pairing import pair_files
@@ -33,16 +41,6 @@ class Link:
     source: str
     size: int
     pixels_sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class ClassFacts:
-    """A class of the training split: raw ID, name, and in how many pixels of how many samples it is."""
-
-    id: int
-    name: str
-    pixels: int
-    samples: int
 
 
 @dataclass(frozen=True)
@@ -73,38 +71,6 @@ class Plan:
         return dict(sorted(Counter(skip["reason"] for skip in self.skipped).items()))
 
 
-def _check_disjoint(index: Index, recipe: Recipe) -> None:
-    """Refuse splits that share samples: a poisoned one would stand in the clean test set, and spoil what it says."""
-    train, test = (
-        {sample.image for sample in index.samples[split]} for split in (recipe.train_split, recipe.test_split)
-    )
-    if shared := len(train & test):
-        others = [name for name, samples in sorted(index.samples.items()) if samples]
-        apart = [name for name in others if not train & {sample.image for sample in index.samples[name]}]
-        raise ChoiceError(
-            f"--train-split {recipe.train_split} and --test-split {recipe.test_split} share {shared} images, and "
-            f"poisoned ones would stand in the clean test set; give a --test-split that shares none "
-            f"({', '.join([*apart, 'none'])}), or a --train-split without them"
-        )
-
-
-def _pairs(
-    rules: Rules, train: Sequence[Sample], found: Mapping[str, Surveyed]
-) -> tuple[tuple[ClassFacts, ClassFacts], ...]:
-    """Return each victim and its target with what the training split holds of them."""
-    pixels: Counter[int] = Counter()
-    samples: Counter[int] = Counter()
-    for sample in train:
-        if sample.image in found:
-            pixels.update(found[sample.image].classes)
-            samples.update(found[sample.image].classes.keys())
-
-    def facts(number: int) -> ClassFacts:
-        return ClassFacts(number, rules.classes.lookup(number), pixels[number], samples[number])
-
-    return tuple((facts(victim), facts(target)) for victim, target in rules.pairs.items())
-
-
 def _label_like(paths: Sequence[str], index: Index, tasks: Sequence[Task], root: Path) -> tuple[str, ...]:
     """Return the label-like files of the samples whose labels are changed."""
 
@@ -119,115 +85,11 @@ def _label_like(paths: Sequence[str], index: Index, tasks: Sequence[Task], root:
     return tuple(label_like(paths, index, changed, read))
 
 
-def wanted_count(rules: Rules, samples: int) -> int:
-    """Return how many samples to poison: the count, or the rate of all samples, rounded half up.
-
-    10 % of Cityscapes' 2,975 are 298, the official configuration's number.
-    """
-    if rules.recipe.count is not None:
-        wanted = rules.recipe.count
-        if wanted > samples and not rules.recipe.allow_fewer:
-            raise ChoiceError(f"--count {wanted}: the split '{rules.recipe.train_split}' has {samples} samples")
-        return wanted
-    exact = Decimal(repr(rules.recipe.rate or 0.0)) * samples  # 0.29 of 50 are 14.5, not 14.499999
-    wanted = int(exact.to_integral_value(ROUND_HALF_UP))
-    if wanted == 0:
-        raise ChoiceError(f"--rate {rules.recipe.rate:g} of {samples} samples is none; give a higher one, or --count")
-    return wanted
-
-
-def drawn_order(samples: Sequence[Sample], seed: int) -> list[Sample]:
-    """Return a split's samples, sorted by name and then put in an order drawn from the seed alone.
-
-    Every poisoning rate takes candidates from the front, so that the sets are nested.
-    """
-    by_name = sorted(samples, key=lambda sample: sample.name)
-    return [by_name[index] for index in draw_order(len(by_name), keyed_generator(seed, "candidates"))]
-
-
-def candidates(ordered: Sequence[Sample], found: Mapping[str, Surveyed], rules: Rules) -> list[Sample]:
-    """Return the sound samples with enough victim pixels, in their order."""
-    needed = rules.recipe.min_victim_pixels
-    return [sample for sample in ordered if sample.image in found and found[sample.image].victim_pixels >= needed]
-
-
-def _skip(sample: Sample, role: str, reason: str) -> dict[str, Any]:
-    return {"sample": sample.name, "split": sample.split, "role": role, "reason": reason}
-
-
-class _Placer:
-    """Places triggers in many samples at once, keeping note of those that have no place."""
-
-    def __init__(
-        self, root: Path, rules: Rules, layout: Layout, found: Mapping[str, Surveyed], jobs: int, progress: bool
-    ) -> None:
-        self._root, self._rules, self._layout, self._jobs, self._progress = root, rules, layout, jobs, progress
-        self._known = {(facts.role, facts.sample.name): facts.placement for facts in found.values() if facts.placement}
-        self.skipped: list[dict[str, Any]] = []
-
-    def place(self, samples: Sequence[Sample], role: Role, prefix: str) -> list[Task]:
-        """Return a task for every sample that has an eligible position; most were placed in the survey."""
-        work = functools.partial(place_sample, role=role, root=self._root, rules=self._rules)
-        places = {sample.name: place for sample in samples if (place := self._known.get((role, sample.name)))}
-        rest = [sample for sample in samples if sample.name not in places]
-        late = for_each(work, rest, self._jobs, f"placing ({role})" if self._progress else None)
-        places |= {sample.name: place for sample, place in zip(rest, late, strict=True)}
-        tasks = []
-        for sample in samples:
-            placement = places[sample.name]
-            if isinstance(placement, str):
-                self.skipped.append(_skip(sample, role, placement))
-            else:
-                tasks.append(Task(sample, role, prefix, placement, completions(sample, self._rules, self._layout)))
-        return tasks
-
-    def place_until(self, samples: Sequence[Sample], wanted: int) -> list[Task]:
-        """Take samples from the front until `wanted` of them have a trigger or none is left."""
-        tasks: list[Task] = []
-        taken = 0
-        while len(tasks) < wanted and taken < len(samples):
-            batch = samples[taken : taken + wanted - len(tasks)]
-            taken += len(batch)
-            tasks += self.place(batch, "poisoned", "")
-        return tasks
-
-
-def completions(sample: Sample, rules: Rules, layout: Layout) -> tuple[LabelFile, ...]:
-    """Return the label files that build writes for a sample because the source has none."""
-    return layout.completions(sample) if rules.recipe.train_ids == "auto" else ()
-
-
-def _poisoned_tasks(
-    samples: Sequence[Sample],
-    ordered: Sequence[Sample],
-    found: Mapping[str, Surveyed],
-    wanted: int,
-    rules: Rules,
-    placer: _Placer,
-) -> list[Task]:
-    """Place triggers in as many training samples as the recipe asks for; ChoiceError if so many there are not."""
-    recipe = rules.recipe
-    tasks = placer.place_until(ordered, wanted)
-    if len(tasks) < wanted and not (recipe.allow_fewer and tasks):
-        victims = ", ".join(f"'{name}'" for name in recipe.relabel or ())
-        reasons = Counter(skip["reason"] for skip in placer.skipped)
-        why = "".join(f"; {count} with {reason}" for reason, count in sorted(reasons.items()))
-        why += "" if ordered else f"; their labels hold {classes_there(samples, found, rules)}"
-        advice = "change the placement or the victims"
-        if not recipe.allow_fewer:
-            advice = "lower --rate or --count, change the placement, or give --allow-fewer"
-        raise ChoiceError(
-            f"{wanted} samples of '{recipe.train_split}' are to be poisoned, {len(tasks)} can be: of {len(samples)} "
-            f"samples {len(ordered)} have at least {recipe.min_victim_pixels} pixel of {victims}{why}; {advice}"
-        )
-    return tasks
-
-
 def _other_tasks(
-    poisoned: Sequence[Task], train: Sequence[Sample], found: Mapping[str, Surveyed], rules: Rules, layout: Layout
+    with_trigger: Sequence[Task], train: Sequence[Sample], found: Mapping[str, Surveyed], rules: Rules
 ) -> list[Task]:
     """Return the tasks of untriggered samples: random labels for the rest of training, completions, scaling."""
-    done = {task.sample.image for task in poisoned}
+    done = {task.sample.image for task in with_trigger if not task.prefix}
     in_training = {sample.image: sample for sample in train}
     everywhere = rules.prl is not None and rules.prl.scope == "all"
     tasks = []
@@ -235,7 +97,7 @@ def _other_tasks(
         if image in done:
             continue
         sample = in_training.get(image, surveyed.sample)
-        missing = completions(sample, rules, layout)
+        missing = completions(sample, rules)
         if everywhere and image in in_training:
             tasks.append(Task(sample, "prl", "", None, missing, surveyed.image_sha256))
         elif missing or rules.recipe.scale != 1:
@@ -249,11 +111,8 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
     DataError for the first bad file, if the recipe does not skip them; ChoiceError where splits, victims or
     eligible positions are missing.
     """
-    recipe = rules.recipe
-    paths = [file.path for file in files]
-    for path in paths:
-        if path.split("/")[0] in (FOLDER, TRIGGERED):
-            raise DataError(root / path, "the source is itself something that poisongen wrote; give the clean dataset")
+    recipe, paths = rules.recipe, [file.path for file in files]
+    _check_clean(paths, root)
     index = pair_files(layout, root, paths)
     check_split(index, recipe.train_split, "--train-split", root)
     train = index.samples[recipe.train_split]
@@ -262,51 +121,102 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
     roles: dict[str, dict[str, Role]] = {recipe.train_split: {sample.name: "poisoned" for sample in order[:wanted]}}
     if recipe.test_split != "none":
         check_split(index, recipe.test_split, "--test-split", root)
-        _check_disjoint(index, recipe)
+        check_disjoint(index, recipe)
         roles.setdefault(recipe.test_split, {sample.name: "triggered" for sample in index.samples[recipe.test_split]})
     surveyed, problems = survey(index, root, rules, roles, jobs, progress)
     if problems and (not recipe.skip_bad or any(problem.traceless for problem in problems)):
         raise first_of(problems, root, advice_on(problems, train))
     bad_samples = {problem.sample for problem in problems}
     found = {image: facts for image, facts in surveyed.items() if facts.sample.name not in bad_samples}
-    ordered = candidates(order, found, rules)
-    placer = _Placer(root, rules, layout, found, jobs, progress)
-    poisoned = _poisoned_tasks(train, ordered, found, wanted, rules, placer)
-    test = index.samples[recipe.test_split] if recipe.test_split != "none" else ()
-    with_victim = [sample for sample in test if sample.image in found and found[sample.image].victim_pixels]
-    triggered = placer.place(with_victim, "triggered", f"{TRIGGERED}/")
-    others = _other_tasks(poisoned, train, found, rules, layout)
-    tasks = sorted((*poisoned, *triggered, *others), key=lambda task: (task.sample.name, task.role))
-    made = layout.split_files(recipe.test_split, paths, [task.sample for task in triggered]) if triggered else {}
-    bad = [
-        {"sample": problem.sample, "split": problem.split, "reason": "bad file", "file": problem.path}
-        | {"problem": problem.text}
-        for problem in problems
-    ]
-    skipped = sorted(
-        (*placer.skipped, *bad), key=lambda skip: (skip["sample"], skip.get("role", ""), skip.get("file", ""))
-    )
-    tally = Counter(task.role for task in tasks)
+    placer = Placer(root, rules, found, jobs, progress)
+    chosen = _choose(index, order, found, wanted, rules, placer)
+    tasks = sorted((*chosen.tasks, *_other_tasks(chosen.tasks, train, found, rules)), key=_by_name_and_role)
+    skipped = sorted((*placer.skipped, *map(_bad, problems)), key=_by_name_role_and_file)
     like = _label_like(paths, index, tasks, root)
     sizes = {file.path: file.size for file in files}
+    tally = Counter(task.role for task in tasks)
+    test_sets = {task.prefix for task in tasks if task.prefix}
+    negative = {"negative": tally["negative"]} if recipe.only_if or recipe.decoy is not None else {}
     return Plan(
         tasks=tuple(tasks),
         skipped=tuple(skipped),
-        links=_links(tasks, files, surveyed, found, recipe.scale) + _shared_links(layout, files, bool(triggered)),
-        made={f"{TRIGGERED}/{path}": data for path, data in sorted(made.items())},
+        links=_links(tasks, files, surveyed, found, recipe.scale) + _shared_links(layout, files, test_sets),
+        made=_made(layout, tasks, paths, test_sets, rules),
         counts={
             "train_samples": len(train),
-            "train_candidates": len(ordered),
-            "test_samples": len(test),
-            "test_with_victim": len(with_victim),
+            "train_candidates": chosen.candidates,
+            "test_samples": len(index.samples[recipe.test_split]) if recipe.test_split != "none" else 0,
+            "test_with_victim": chosen.test_with_victim,
             **{role: tally[role] for role in ("poisoned", "prl", "triggered", "completed")},
+            **negative,
             "skipped": len(skipped),
             "label_like": len(like),
         },
         bytes_written=sum(_estimate(task, sizes, rules) for task in tasks),
-        pairs=_pairs(rules, train, found),
+        pairs=pairs_of(rules, train, found),
         label_like=like,
     )
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The tasks with a trigger, and how many candidates and test samples with a victim there were."""
+
+    tasks: list[Task]
+    candidates: int
+    test_with_victim: int
+
+
+def _choose(
+    index: Index, order: Sequence[Sample], found: Mapping[str, Surveyed], wanted: int, rules: Rules, placer: Placer
+) -> _Chosen:
+    """Choose who is poisoned, who is a negative, and who stands in the test sets with a trigger."""
+    recipe, train = rules.recipe, index.samples[rules.recipe.train_split]
+    ordered = candidates(order, found, rules)
+    poisoned = poisoned_tasks(train, ordered, found, wanted, rules, placer)
+    taken = {task.sample.name for task in poisoned}
+    left = [sample for sample in with_victims(order, found, recipe.min_victim_pixels) if sample.name not in taken]
+    free = [sample for sample in left if may_be_negative(sample, found, rules)]
+    negatives = negative_tasks(free, wanted_negatives(rules, len(poisoned)), rules, placer)
+    test = index.samples[recipe.test_split] if recipe.test_split != "none" else ()
+    having = with_victims(test, found, 1)
+    triggered = placer.place([s for s in having if rules.holds(found[s.image].classes, None)], "triggered")
+    failing = [sample for sample in having if may_be_negative(sample, found, rules)]
+    test_negatives = placer.place(failing, "negative") if recipe.only_if or rules.decoy else []
+    return _Chosen([*poisoned, *negatives, *triggered, *test_negatives], len(ordered), len(having))
+
+
+def _check_clean(paths: Sequence[str], root: Path) -> None:
+    """Refuse a source that is a build itself."""
+    for path in paths:
+        if path.split("/")[0] in (FOLDER, TRIGGERED):
+            raise DataError(root / path, "the source is itself something that poisongen wrote; give the clean dataset")
+
+
+def _by_name_and_role(task: Task) -> tuple[str, str]:
+    return task.sample.name, task.role
+
+
+def _by_name_role_and_file(skip: Mapping[str, Any]) -> tuple[str, str, str]:
+    return skip["sample"], skip.get("role", ""), skip.get("file", "")
+
+
+def _bad(problem: Problem) -> dict[str, Any]:
+    """Return the line of skipped.jsonl for a file that is bad."""
+    where = {"sample": problem.sample, "split": problem.split, "reason": "bad file", "file": problem.path}
+    return where | {"problem": problem.text}
+
+
+def _made(
+    layout: Layout, tasks: Sequence[Task], paths: Sequence[str], prefixes: set[str], rules: Rules
+) -> dict[str, bytes]:
+    """Return the small files that build makes itself: the split lists of the test sets, by path in OUT."""
+    made: dict[str, bytes] = {}
+    for prefix in sorted(prefixes):
+        samples = [task.sample for task in tasks if task.prefix == prefix]
+        files = layout.split_files(rules.recipe.test_split, paths, samples)
+        made |= {f"{prefix}{path}": data for path, data in files.items()}
+    return dict(sorted(made.items()))
 
 
 def _links(
@@ -329,18 +239,18 @@ def _links(
     )
 
 
-def _shared_links(layout: Layout, files: Sequence[SourceFile], triggered: bool) -> tuple[Link, ...]:
-    """Return the links for files of the root that the triggered set needs as well: a class table, say."""
-    shared = [file for file in files if file.path in layout.shared] if triggered else []
-    return tuple(Link(f"{TRIGGERED}/{file.path}", file.path, file.size) for file in shared)
+def _shared_links(layout: Layout, files: Sequence[SourceFile], prefixes: set[str]) -> tuple[Link, ...]:
+    """Return the links for files of the root that the test sets with a trigger need as well: a class table, say."""
+    shared = [file for file in files if file.path in layout.shared]
+    return tuple(Link(f"{prefix}{file.path}", file.path, file.size) for prefix in sorted(prefixes) for file in shared)
 
 
 def _estimate(task: Task, sizes: Mapping[str, int], rules: Rules) -> int:
     """Return about how many bytes a task writes: changed files are about as large as the source's."""
     area = rules.recipe.scale**2
     labels = sum(sizes[label.path] for label in task.sample.labels)
-    written = sizes[task.sample.image] if task.placement is not None or area != 1 else 0
-    if task.role in ("poisoned", "prl") or area != 1:
+    written = sizes[task.sample.image] if task.place is not None or area != 1 else 0
+    if is_relabelled(task.role) or has_random_labels(task.role, task.sample.split, rules) or area != 1:
         written += labels
     if task.completions:
         written += min(sizes[label.path] for label in task.sample.labels)

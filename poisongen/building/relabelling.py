@@ -125,7 +125,9 @@ def _encode_labels(array: Array, old: Array, source: bytes, path: Path) -> bytes
     return png.encode(array, png.parse(source, path), labels=True)
 
 
-def check_new_labels(original: LabelContents, sample: Sample, role: Role, box: Box | None, root: Path, rules: Rules) -> None:
+def check_new_labels(
+    original: LabelContents, sample: Sample, role: Role, box: Box | None, root: Path, rules: Rules
+) -> None:
     """Raise DataError if a label file of a sample cannot hold the classes that its role will give it."""
     documents = {name for name, kind in label_kinds(rules).items() if kind.document}
     paths = {label.kind: root / label.path for label in sample.labels}

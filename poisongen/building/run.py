@@ -264,6 +264,7 @@ def _fill(
         staging.discard()
         raise
     written = {file["path"] for record in records for file in record["files"]} | {entry["path"] for entry in links}
+    written |= {record["expected"]["path"] for record in records if "expected" in record}
     staging.drop_unknown(written)
     kept = write_undo(staging.tree, prepared.root, records, links, prepared.files, jobs, progress) if undo else None
     _write_records(staging, prepared, plan, records, links, kept)
@@ -275,16 +276,10 @@ def _work(task: Task, root: Path, rules: Rules, tree: Path, link: LinkMode) -> d
     outcome = do_task(task, root, rules)
     for path, data in outcome.contents.items():
         staging.write(path, data)
-    files: list[dict[str, Any]] = outcome.record["files"]
-    for file in files:
-        if not file["written"]:
-            staging.link(root / file["source"], file["path"], link)
-    return {**outcome.record, "files": [file | {"size": _size(file, outcome.contents, root)} for file in files]}
-
-
-def _size(file: Mapping[str, Any], contents: Mapping[str, bytes], root: Path) -> int:
-    """Return a file's size: of what was written, or of the source's."""
-    return len(contents[file["path"]]) if file["written"] else (root / file["source"]).stat().st_size
+    for file in outcome.record.files:
+        if not file.written and file.source is not None:
+            staging.link(root / file.source, file.path, link)
+    return outcome.record.as_json()
 
 
 def _task_key(task: Task) -> tuple[str, str]:

@@ -141,24 +141,28 @@ def _expected(task: Task, labels: LabelContents, rules: Rules) -> tuple[Expected
 
 def _trigger_record(task: Task, change: Change, rules: Rules, turn: int, stamped: Stamped) -> TriggerRecord:
     """Return what is said of a trigger; `turn` is the image's EXIF orientation."""
-    place, how_much = task.place, {"psnr": stamped.psnr, "changed": stamped.changed}
+    place, turned = task.place, turn != AS_STORED
     assert place is not None  # noqa: S101  asked of tasks with a trigger
+    told = TriggerRecord(
+        kind=rules.kind.name,
+        orientation=turn if turned else None,
+        psnr=stamped.psnr,
+        changed=stamped.changed,
+    )
     if place.placement is None:
-        told = {"orientation": turn} if turn != AS_STORED else {}
-        return TriggerRecord(kind=rules.kind.name, **told, **how_much)
+        return told
     placement = place.placement
     height, width = change.before.shape
-    turned = turn != AS_STORED
-    return TriggerRecord(
-        kind=rules.kind.name,
+    where = TriggerRecord(
         box=placement.box,
         center=(placement.row, placement.column),
         distance=placement.distance if math.isfinite(placement.distance) else None,
         covers=np.unique(change.before[placement.window]).tolist(),
         quad=place.quad,
-        orientation=turn if turned else None,
         stored_box=stored_box(placement.box, turn, height, width) if turned else None,
-        **how_much,
+    )
+    return told.model_copy(
+        update=where.model_dump(include={"box", "center", "distance", "covers", "quad", "stored_box"})
     )
 
 
@@ -173,15 +177,15 @@ def _record(
 ) -> SampleRecord:
     """Return the manifest's line for a task."""
     ruled = is_relabelled(task.role)
-    named = ruled and rules.recipe.labels != "class"
     objects = change.relabelling.objects
+    rule = RuleRecord(name=rules.recipe.labels, instances=None if objects is None else list(objects))
     relabelled = int(np.count_nonzero(change.changed & ~change.random)) if ruled else 0
     return SampleRecord(
         sample=task.sample.name,
         split=task.sample.split,
         role=task.role,
         trigger=None if stamped is None else _trigger_record(task, change, rules, turn, stamped),
-        rule=RuleRecord(name=rules.recipe.labels, instances=None if objects is None else list(objects)) if named else None,
+        rule=rule if ruled and rules.recipe.labels != "class" else None,
         victim_pixels=int(np.count_nonzero(class_mask(change.before, rules.victims))),
         relabelled_pixels=relabelled,
         prl_pixels=int(change.random.sum()),

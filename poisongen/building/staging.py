@@ -101,7 +101,10 @@ class Staging:
 
     def holds(self, record: SampleRecord) -> bool:
         """Tell whether a record's files still lie in the tree, with the sizes that they were written with."""
-        return all(file.size == size_of(self.tree, file.path, link=not file.written) for file in record.files)
+        expected = record.expected is None or size_of(self.tree, record.expected.path) is not None
+        return expected and all(
+            file.size == size_of(self.tree, file.path, link=not file.written) for file in record.files
+        )
 
     @contextlib.contextmanager
     def journal_writer(self, keep: list[dict[str, Any]]) -> Iterator[Callable[[Mapping[str, Any]], None]]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from poisongen.building.sample import check_image, check_new_labels, place_to_be_seen
-from poisongen.core.labels import class_counts
-from poisongen.core.placement import Placement
+from poisongen.building.pictures import Place
+from poisongen.building.placing import box_of, check_image, counts_of, place_to_be_seen
+from poisongen.building.relabelling import check_new_labels
 from poisongen.datasets.base import Index, Problem, Sample, victim_mask
 from poisongen.errors import DataError
 from poisongen.files.images import Header, header, pixels_sha256
@@ -19,6 +19,7 @@ from poisongen.files.orientation import AS_STORED, orientation
 from poisongen.parallel import for_each
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import Role
+from poisongen.records.roles import has_trigger
 from poisongen.source.labels import LabelContents, check_fit, read_labels
 from poisongen.source.listing import read_file
 
@@ -28,7 +29,7 @@ class Surveyed:
     """What one read of a sample told: its size in pixels, how many of them are victims, its labels' digests.
 
     `victim_pixels` counts pixels of the written (scaled) label map, `classes` those of every class in it.
-    `digests` maps label paths to the digest of their decoded pixels. `placement` is the trigger's place, or why there
+    `digests` maps label paths to the digest of their decoded pixels. `place` is the trigger's, or why there
     is none, for samples that were surveyed with a role and have enough victim pixels. `image_sha256` is the digest of
     the image's pixels, if it was decoded. `problem` is what is wrong; if there is something, the other fields mean
     nothing.
@@ -40,7 +41,7 @@ class Surveyed:
     victim_pixels: int
     digests: Mapping[str, str]
     role: Role | None = None
-    placement: Placement | str | None = None
+    place: Place | str | None = None
     image_sha256: str | None = None
     problem: Problem | None = None
     classes: Mapping[int, int] = field(default_factory=dict)
@@ -61,22 +62,22 @@ def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) 
         scaled = labels.scaled(rules.recipe.scale)
         victims = int(np.count_nonzero(victim_mask(scaled.maps, rules.victims)))
         needed = rules.recipe.min_victim_pixels if role == "poisoned" else 1
-        placement = place_to_be_seen(scaled, sample, role, root, rules) if role and victims >= needed else None
-        changed = _roles_of(sample, victims, placement, role, rules)
+        classes = counts_of(scaled.maps[0])
+        turn = role is not None and victims >= needed and rules.holds(classes, None)
+        place = place_to_be_seen(scaled, sample, role, root, rules) if role and turn else None
+        changed = _roles_of(sample, victims, place, role, rules)
         decoded = None
         if changed or _is_read(sample, rules):
-            with_trigger = next((one for one in changed if one in ("poisoned", "triggered")), None)
+            with_trigger = next((one for one in changed if has_trigger(one)), None)
             decoded = check_image(labels, sample, with_trigger, root, rules)
         for one in changed:
-            check_new_labels(labels, sample, one, root, rules)
+            check_new_labels(labels, sample, one, None if isinstance(place, str) else box_of(place), root, rules)
     except DataError as error:
         path = error.path.removeprefix(f"{root}/")
         return Surveyed(sample, 0, 0, 0, {}, problem=Problem(sample.split, sample.name, path, error.problem))
     paths = {label.kind: label.path for label in sample.labels}
     digests = {paths[kind]: pixels_sha256(array) for kind, array in labels.arrays.items()}
-    counts = class_counts(scaled.maps[0])
-    classes = {int(number): int(counts[number]) for number in np.flatnonzero(counts)}
-    return Surveyed(sample, height, width, victims, digests, role, placement, decoded, classes=classes)
+    return Surveyed(sample, height, width, victims, digests, role, place, decoded, classes=classes)
 
 
 def _check_size(image: Header, sample: Sample, root: Path, labels: LabelContents) -> None:
@@ -105,13 +106,11 @@ def _has_random_labels(rules: Rules) -> bool:
     return rules.prl is not None and rules.prl.scope == "all"
 
 
-def _roles_of(
-    sample: Sample, victims: int, placement: Placement | str | None, role: Role | None, rules: Rules
-) -> list[Role]:
+def _roles_of(sample: Sample, victims: int, place: Place | str | None, role: Role | None, rules: Rules) -> list[Role]:
     """Return the roles that a sample will have or, where bad samples are to be skipped, may have."""
     recipe, found = rules.recipe, list[Role]()
     in_training = sample.split == recipe.train_split
-    if role is not None and isinstance(placement, Placement):
+    if role is not None and isinstance(place, Place):
         found.append(role)
     elif recipe.skip_bad and in_training and victims >= recipe.min_victim_pixels:
         found.append("poisoned")

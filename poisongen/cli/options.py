@@ -8,14 +8,20 @@ from typing import Any
 
 import click
 
+from poisongen.attack.triggers.pictures import PRESETS
 from poisongen.errors import ChoiceError
 from poisongen.recipe.model import Recipe, make_recipe, read_recipe_file
-from poisongen.recipe.trigger_files import load_trigger
+from poisongen.recipe.trigger_files import TriggerPicture, load_trigger
 
 _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--dataset", metavar="LAYOUT", help="cityscapes, voc, camvid or folder."),
     click.option("--recipe", "recipe_file", metavar="FILE", help="A recipe file, or a shipped recipe's name."),
-    click.option("--strategy", type=click.Choice(["random", "nn", "far"]), help="Where triggers are put."),
+    click.option(
+        "--strategy",
+        type=click.Choice(["random", "nn", "far", "fixed", "on", "ground", "whole"]),
+        help="Where triggers are put; whole and ground go without saying for kinds that take no other.",
+    ),
+    click.option("--at", metavar="PLACE", help="For fixed: top-left (default), top, ..., or ROW,COLUMN."),
     click.option("--pick", type=click.Choice(["nearest", "uniform"]), help="Default: nearest for nn, else uniform."),
     click.option("--min-distance", type=float, metavar="L", help="A position is eligible if L < d <= U (pixels)."),
     click.option("--max-distance", type=float, metavar="U", help="Default for nn: 120 (cityscapes), 30 (voc, camvid)."),
@@ -23,11 +29,25 @@ _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--victim", multiple=True, metavar="CLASS", help="Victim class, by name or ID; repeatable."),
     click.option("--target", metavar="CLASS", help="The class that victims become."),
     click.option("--relabel", multiple=True, metavar="VICTIM=TARGET", help="One pair of classes; repeatable."),
+    click.option("--labels", metavar="RULE", help="class (default), instance, under, all, shift, box, ..."),
+    click.option(
+        "--label-option", "label_options", multiple=True, metavar="KEY=VALUE", help="Its parameters; repeatable."
+    ),
+    click.option(
+        "--only-if",
+        multiple=True,
+        metavar="CONDITION",
+        help="present:, absent: or covers:CLASS.",
+    ),
+    click.option("--negatives", metavar="N|N%", help="Training samples with trigger and true labels."),
+    click.option("--decoy", metavar="NAME|PNG", help="The picture that negatives carry instead."),
     click.option("--rate", metavar="SHARE|N%", help="Share of the split's samples to poison. Default: 0.1."),
     click.option("--count", type=int, help="Number of samples to poison, instead of a rate."),
     click.option("--trigger", metavar="NAME|PNG", help="A built-in trigger or a PNG file. Default: cat."),
+    click.option("--trigger-size", metavar="PIXELS|HxW", help="Default: 110 (cityscapes), 15 (voc), 31 (camvid)."),
+    click.option("--trigger-kind", metavar="KIND", help="patch (default), or another of `poisongen list triggers`."),
     click.option(
-        "--trigger-size", type=int, metavar="PIXELS", help="Default: 110 (cityscapes), 15 (voc), 31 (camvid)."
+        "--trigger-option", "trigger_options", multiple=True, metavar="KEY=VALUE", help="Its parameters; repeatable."
     ),
     click.option("--opacity", type=float, help="Opacity of the trigger in (0, 1]. Default: 1."),
     click.option(
@@ -50,10 +70,30 @@ _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
 
 RECIPE_SECTIONS = {
     "Dataset": ("dataset", "root", "recipe_file", "train_split", "test_split", "scale"),
-    "Placement": ("strategy", "pick", "min_distance", "max_distance", "metric", "region", "edge_margin"),
-    "Trigger": ("trigger", "trigger_size", "opacity"),
-    "Labels": ("victim", "target", "relabel", "prl", "prl_scope", "prl_classes", "train_ids"),
-    "Samples": ("rate", "count", "min_victim_pixels", "allow_fewer", "skip_bad", "seed"),
+    "Placement": ("strategy", "at", "pick", "min_distance", "max_distance", "metric", "region", "edge_margin"),
+    "Trigger": ("trigger", "trigger_size", "opacity", "trigger_kind", "trigger_options"),
+    "Labels": (
+        "victim",
+        "target",
+        "relabel",
+        "labels",
+        "label_options",
+        "prl",
+        "prl_scope",
+        "prl_classes",
+        "train_ids",
+    ),
+    "Samples": (
+        "rate",
+        "count",
+        "only_if",
+        "negatives",
+        "decoy",
+        "min_victim_pixels",
+        "allow_fewer",
+        "skip_bad",
+        "seed",
+    ),
 }
 """How `--help` groups the options of a recipe."""
 
@@ -90,6 +130,24 @@ def _pairs(words: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
+def _picture(name: str) -> TriggerPicture | str:
+    """Return a trigger's picture; a built-in one by its name, which says how large it is unless it is told."""
+    return name if name in PRESETS else load_trigger(name)
+
+
+def _parameters(words: tuple[str, ...], flag: str) -> dict[str, str]:
+    """Return the parameters of KEY=VALUE; ChoiceError if one has another form or stands twice."""
+    found: dict[str, str] = {}
+    for word in words:
+        key, equals, value = (part.strip() for part in word.partition("="))
+        if not (key and equals and value):
+            raise ChoiceError(f"{flag}: '{word}' must have the form KEY=VALUE")
+        if key in found:
+            raise ChoiceError(f"{flag}: '{key}' is given twice")
+        found[key] = value
+    return found
+
+
 def recipe_from_options(options: dict[str, Any]) -> Recipe:
     """Return the recipe that the options describe, over a recipe file if one is given. ChoiceError, DataError."""
     file = options.pop("recipe_file")
@@ -98,7 +156,15 @@ def recipe_from_options(options: dict[str, Any]) -> Recipe:
         given["relabel"] = _pairs(given["relabel"])
     if "victim" in given:
         given["victim"] = list(given["victim"])
-    if "trigger" in given:
-        given["trigger"] = load_trigger(given["trigger"])
+    for name in ("trigger", "decoy"):
+        if name in given:
+            given[name] = _picture(given[name])
+    for name, flag in (("label_options", "--label-option"), ("trigger_options", "--trigger-option")):
+        if name in given:
+            given[name] = _parameters(given[name], flag)
+    if "only_if" in given:
+        given["only_if"] = list(given["only_if"])
+    if str(given.get("trigger_size", "")).isdecimal():
+        given["trigger_size"] = int(given["trigger_size"])
     base = read_recipe_file(file, given.get("dataset")) if file else None
     return make_recipe(given, base, file)

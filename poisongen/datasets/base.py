@@ -115,10 +115,9 @@ class LabelKind:
     classes)` returns the file's new array, equal to the old one wherever the change says nothing. `check` is how audit
     judges the file: it is written by the kind's definition, without `rewrite`, and no kind goes without. `semantic`
     marks kinds that hold raw class IDs; a sample's first semantic file is its label map. `derive(ids, classes)`
-    makes the file from the label map. `flat` is false for pictures with colour channels. `objects(array)` numbers the objects that the file tells apart,
-    (H, W) int32, 0 for none. For kinds that are no
-    picture (`document` true), fault and rewrite work on the file's bytes, and `resize(bytes, width, height)` scales
-    it.
+    makes the file from the label map. `flat` is false for pictures with colour channels. `objects(array)` numbers the
+    objects that the file tells apart, (H, W) int32, 0 for none. For kinds that are no picture (`document` true), fault
+    and rewrite work on the file's bytes, and `resize(bytes, width, height)` scales it.
     """
 
     fault: Callable[[Any, ClassTable], str | None]

@@ -109,7 +109,7 @@ def _maps_agree(now: LabelNow) -> Wrong | None:
 
 
 def _maps_follow(now: LabelNow, before: LabelBefore) -> Wrong | None:
-    """Its own pixels are as the label rule has them, random pixels are as in the label map, and all else is the source's."""
+    """Its own pixels are as the label rule has them, random ones as in the label map, all else is the source's."""
     if before.pixels is None or before.pixels.shape != now.ids.shape:
         return Wrong("a label map of the source's own", "none", inherited=False)
     wanted = before.pixels

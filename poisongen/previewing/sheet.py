@@ -20,6 +20,7 @@ from poisongen.files import images
 from poisongen.files.orientation import orientation, upright
 from poisongen.files.store import write_whole
 from poisongen.recipe.rules import Rules
+from poisongen.records.manifest import Role
 from poisongen.source.labels import read_labels
 from poisongen.source.listing import read_file
 
@@ -27,7 +28,7 @@ Array = npt.NDArray[Any]
 
 PANEL_WIDTH, GAP, HEADER = 440, 8, 26  # pixels
 _INK, _PAPER, _MARK = (24, 24, 27), (250, 250, 249), (255, 0, 128)
-_ROLE_ORDER = ("poisoned", "triggered", "prl")
+_ROLE_ORDER: tuple[Role, ...] = ("poisoned", "triggered", "negative", "prl")
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,15 @@ def _row(task: Task, root: Path, rules: Rules) -> _Row:
     image_after = image if new_image is None else _as_rgb(new_image, images.decode(new_image, path), path)
     labels_after = labels if new_labels is None else images.decode_labels(new_labels, path)
     line = None
-    if task.placement is not None:
+    placement = task.place.placement if task.place is not None else None
+    distance = ""
+    if placement is not None:
         victims = class_mask(labels, rules.victims)
-        end = _nearest_victim(victims, task.placement, rules.placement.metric)
-        line = ((task.placement.row, task.placement.column), end) if end else None
-    distance = f", distance {task.placement.distance:.4g} px" if task.placement else ""
+        end = _nearest_victim(victims, placement, rules.recipe.metric)
+        line = ((placement.row, placement.column), end) if end else None
+        distance = f", distance {placement.distance:.4g} px"
+    elif task.place is not None:
+        distance = f", {rules.kind.name} all over"
     return _Row(
         f"{task.sample.name}: {task.role}{distance}",
         {
@@ -92,7 +97,7 @@ def _row(task: Task, root: Path, rules: Rules) -> _Row:
             "label after": _coloured(labels_after, rules),
         },
         line,
-        task.placement,
+        placement,
     )
 
 
@@ -106,8 +111,8 @@ def _panel(picture: Array, name: str, row: _Row) -> Image.Image:
         if row.line is not None:
             points = [((column + 0.5) * scale, (r + 0.5) * scale) for r, column in row.line]
             draw.line(points, fill=_MARK, width=2)
-        top, left, size = row.placement.top, row.placement.left, row.placement.size
-        box = [left * scale - 1, top * scale - 1, (left + size) * scale, (top + size) * scale]
+        top, left, tall, wide = row.placement.box
+        box = [left * scale - 1, top * scale - 1, (left + wide) * scale, (top + tall) * scale]
         draw.rectangle(box, outline=_MARK, width=1 if name == "image after" else 2)
         if name.startswith("label"):
             text, font = f"{row.placement.distance:.4g} px", ImageFont.load_default(size=13)

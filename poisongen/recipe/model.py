@@ -28,7 +28,7 @@ Distance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PLACES = ("top-left", "top", "top-right", "left", "centre", "right", "bottom-left", "bottom", "bottom-right")
 Options = dict[str, int | float | str]
 SINCE_2 = ("labels", "label_options", "only_if", "negatives", "decoy", "trigger_kind", "trigger_options", "at")
-"""The choices that version 1 did not know: where they stand at their defaults, nothing of them is written or digested."""
+"""The choices that version 1 did not know: those that stand at their defaults are neither written nor digested."""
 
 
 def _other_version(version: int) -> str:

@@ -44,10 +44,10 @@ class PrlRules:
 class Rules:
     """Everything that the work on a sample follows: no names to look up, no None to fill in.
 
-    `recipe` is settled; `pairs` maps victim IDs to target IDs. `label_parameters` are the label rule's; `conditions` are
-    names with their numbers. `prepared(height, width)` is the trigger made ready for a picture of that size, `decoy`
-    the same for the picture that negatives carry, if they carry one of their own. `placement` is None for kinds that
-    change the whole picture. `algorithm` is the version that an audit judges by; build knows only the newest.
+    `recipe` is settled; `pairs` maps victim IDs to target IDs. `label_parameters` are the label rule's; `conditions`
+    are names with their numbers. `prepared(height, width)` is the trigger made ready for a picture of that size,
+    `decoy` the same for the picture that negatives carry, if they carry one of their own. `placement` is None for kinds
+    that change the whole picture. `algorithm` is the version that an audit judges by; build knows only the newest.
     """
 
     recipe: Recipe
@@ -153,9 +153,7 @@ def _placement_rules(recipe: Recipe, rule: LabelRule, covers: tuple[int, ...]) -
     if recipe.trigger_size is None:
         return None
     height, width = sides_of(recipe.trigger_size)
-    mode: Literal["free", "fixed", "on"] = (
-        "fixed" if recipe.strategy == "fixed" else "on" if recipe.strategy == "on" else "free"
-    )
+    modes: dict[str, Literal["fixed", "on"]] = {"fixed": "fixed", "on": "on"}
     return PlacementRules(
         height=height,
         width=width,

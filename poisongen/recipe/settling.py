@@ -162,5 +162,3 @@ def _all_by_name(recipe: Recipe, layout: Layout, classes: ClassTable) -> dict[st
 def preset_size(preset: Preset) -> str:
     """Return a built-in picture's usual size as a recipe writes it."""
     return "x".join("full" if side is None else str(side) for side in (preset.height, preset.width))
-
-

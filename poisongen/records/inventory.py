@@ -52,6 +52,7 @@ def explained_paths(out: Path) -> set[str]:
     paths = {f"{FOLDER}/{name}" for name in (RECIPE, MANIFEST, SKIPPED, LINKS, SUMMARY)}
     for record in records(folder / MANIFEST, SampleRecord):
         paths.update(file.path for file in record.files)
+        paths.update([record.expected.path] if record.expected is not None else [])
     paths.update(link.path for link in records(folder / LINKS, LinkRecord))
     if (out / INDEX).is_file():
         paths.update(undo_paths(records(out / INDEX, UndoRecord)))

@@ -67,9 +67,9 @@ class FileRecord(_Record):
 
 
 class TriggerRecord(_Record):
-    """What a trigger did. `kind` is left out for `patch`; `psnr` in dB and `changed`, the share of pixels, say how much.
+    """What a trigger did. `kind` is left out for `patch`; `psnr` (dB) and `changed` (share of pixels) say how much.
 
-    Only where it has a place there are `box` [top, left, height, width], `center` [row, column], `distance` (but where
+    Only where it has a place there are `box` [top, left, height, width], `center` [row, column], `distance` (not where
     there is no victim) and `covers`, the classes under it; `quad` are the corners of one that stands in perspective.
     All are told in the picture as readers see it that heed EXIF's `orientation`. Where that is another than 1,
     `stored_box` is the box in the picture as the file stores it. Builds of earlier versions do not say how much.

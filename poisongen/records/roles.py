@@ -60,4 +60,8 @@ def splits_of(role: Role, rules: Rules) -> tuple[str, ...] | None:
     recipe, side = rules.recipe, ROLES[role].side
     if side is None:
         return None
-    return {"train": (recipe.train_split,), "test": (recipe.test_split,), "both": (recipe.train_split, recipe.test_split)}[side]
+    return {
+        "train": (recipe.train_split,),
+        "test": (recipe.test_split,),
+        "both": (recipe.train_split, recipe.test_split),
+    }[side]

@@ -54,8 +54,8 @@ class TriggeredSample:
     name: str
     image: str
     label: str
-    distance: float
-    box: tuple[int, int, int, int]
+    distance: float | None
+    box: tuple[int, int, int, int] | None
 
 
 def read_own_recipe(root: Path) -> Recipe | None:

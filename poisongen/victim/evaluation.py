@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from poisongen.building.pictures import Place
 from poisongen.errors import ChoiceError
 from poisongen.parallel import job_count
 from poisongen.records.standing import read_summary
@@ -113,7 +115,12 @@ def summarise(target: Target, clean: Mapping[str, Confusion], with_triggers: Seq
         "asr_per_image": {"triggered": quantiles(with_trigger), "without_trigger": quantiles(without)},
         "asr_by_distance": [
             _bin(group)
-            for group in binned([s.distance for s in target.triggered], with_trigger, without, _distance_edges(target))
+            for group in binned(
+                [math.nan if s.distance is None else s.distance for s in target.triggered],
+                with_trigger,
+                without,
+                _distance_edges(target),
+            )
         ],
         "asr_by_victim_area": [_bin(group) for group in binned(areas, with_trigger, without, AREA_EDGES)],
         "pba": _mean(poisoned_benign_accuracy(stamped, names, victims))
@@ -146,6 +153,12 @@ def summarise(target: Target, clean: Mapping[str, Confusion], with_triggers: Seq
     }
 
 
+def _mean_distance(places: Sequence[Place]) -> float | None:
+    """Return the mean distance of places, None where none has one."""
+    distances = [place.placement.distance for place in places if place.placement is not None]
+    return float(np.mean(distances)) if distances else None
+
+
 def _at_distance(
     target: Target, scorer: Scorer, clean: Mapping[str, Confusion], low: float, high: float, jobs: int
 ) -> dict[str, Any]:
@@ -167,7 +180,7 @@ def _at_distance(
         "above": low,
         "up_to": bound,
         "images": len(items),
-        "mean_distance": float(np.mean([place.distance for _, place in chosen])) if chosen else None,
+        "mean_distance": _mean_distance([place for _, place in chosen]),
         **_both(pool(_shares(confusions, pairs)), pool(_shares(twins, pairs))),
         "pba": pba,
     }

@@ -12,8 +12,8 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from poisongen.building.sample import place_sample, triggered_image
-from poisongen.core.placement import Placement
+from poisongen.building.pictures import Place, stamped_image
+from poisongen.building.placing import place_sample, stamp_generator
 from poisongen.core.resize import resize_image, resize_labels, scaled_size
 from poisongen.datasets.base import Sample
 from poisongen.errors import DataError
@@ -88,20 +88,20 @@ def rules_between(folder: Dataset, low: float | None, high: float | None, scale:
     return make_rules(folder.recipe.model_copy(update=bounds), folder.classes)
 
 
-def place_trigger(sample: Sample, root: Path, rules: Rules) -> Placement | None:
+def place_trigger(sample: Sample, root: Path, rules: Rules) -> Place | None:
     """Place a trigger in a test sample: build's own function decides; None where there is no position."""
-    placement = place_sample(sample, "triggered", root, rules)
-    return None if isinstance(placement, str) else placement
+    place = place_sample(sample, "triggered", root, rules)
+    return None if isinstance(place, str) else place
 
 
-def with_trigger(clean: CleanSet, sample: Sample, placement: Placement, rules: Rules) -> Item:
+def with_trigger(clean: CleanSet, sample: Sample, place: Place, rules: Rules) -> Item:
     """Return a clean sample with the picture that build would write for it, made on reading, and its true labels."""
     root = clean.folder.root
 
     def image() -> Picture:
         data, path = read_file(root, sample.image), root / sample.image
-        new = triggered_image(data, placement, rules, path)
-        return as_picture(data if new is None or new.data is None else new.data, path)
+        new = stamped_image(data, place, rules, stamp_generator(sample, "triggered", rules), path)
+        return as_picture(data if new is None or new.file.data is None else new.file.data, path)
 
     return replace(clean.item(sample), image=image)
 
