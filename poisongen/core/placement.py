@@ -23,7 +23,7 @@ class PlacementRules:
 
     `height` and `width` are the box's sides (None: the picture's own), `edge_margin` the pixels kept free between box
     and border, `low` and `high` the distance bounds L and U (None: no bound); all lengths are pixels of the written
-    image. `over` turns the rule about victims round: the whole box lies on one class of them. With `mode` "fixed" the
+    image. `ground` says what a box may lie on: off every victim, on one class of victims, or on any one class. With `mode` "fixed" the
     box lies `at` a place, whatever is there; with "on" it is centred on the largest component of the victims.
     `covers` are classes that must lie under the box, `spares` asks that one of them does not.
     """
@@ -38,7 +38,7 @@ class PlacementRules:
     pick: Literal["nearest", "uniform"]
     mode: Literal["free", "fixed", "on"] = "free"
     at: str | None = None
-    over: bool = False
+    ground: Literal["off", "on", "any"] = "off"
     covers: tuple[int, ...] = ()
     spares: tuple[int, ...] = ()
 
@@ -125,9 +125,10 @@ def eligible_boxes(
         return np.zeros((0, 0), dtype=bool)
     rows, columns = height - tall + 1, width - wide + 1
     allowed: Mask
-    if rules.region == "single" or rules.over:
+    if rules.region == "single" or rules.ground != "off":
         allowed = _uniform_windows(labels, victims, tall, wide)
-        allowed &= (victims & ~void if rules.over else ~(void | victims))[:rows, :columns]
+        fitting = {"off": ~(void | victims), "on": victims & ~void, "any": ~void}[rules.ground]
+        allowed &= fitting[:rows, :columns]
     else:
         allowed = np.equal(_true_in_windows(victims, tall, wide), 0)
     for number in rules.covers:

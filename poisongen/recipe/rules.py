@@ -136,6 +136,10 @@ def sides_of(size: int | str) -> tuple[int | None, int | None]:
     return height, width
 
 
+GROUNDS: dict[str, Literal["off", "on", "any"]] = {"victims": "off", "object": "on", "all": "any"}
+"""What a trigger may lie on, by what a label rule takes for its own."""
+
+
 def _prepare(
     height: int,
     width: int,
@@ -165,7 +169,7 @@ def _placement_rules(recipe: Recipe, rule: LabelRule, covers: tuple[int, ...]) -
         pick=recipe.pick or "uniform",
         mode=modes.get(recipe.strategy, "free"),
         at=recipe.at,
-        over=rule.subject == "object",
+        ground=GROUNDS[rule.subject],
         covers=covers,
     )
 
