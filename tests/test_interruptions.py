@@ -228,7 +228,7 @@ def test_a_dead_builds_lock_holds_nobody_up(cityscapes, tmp_path):
 
 
 def test_a_source_that_changes_while_building(cityscapes, tmp_path, monkeypatch):
-    from poisongen import builder
+    from poisongen.building import run as builder
 
     victim = sorted(cityscapes.glob("leftImg8bit/val/*/*.png"))[0]
     original = builder._make_links
@@ -249,7 +249,7 @@ def test_a_source_that_changes_while_building(cityscapes, tmp_path, monkeypatch)
 
 
 def test_a_source_file_that_disappears_while_building(cityscapes, tmp_path, monkeypatch):
-    from poisongen import builder
+    from poisongen.building import run as builder
 
     victim = sorted(cityscapes.glob("leftImg8bit/train/*/*.png"))[-1]
     kept = victim.read_bytes()

@@ -124,7 +124,7 @@ def test_a_build_of_an_earlier_version_names_no_sizes(built, poisongen):
 
 def test_an_unfinished_build_that_has_lost_files_does_them_again(poisongen, cityscapes, tmp_path, monkeypatch):
     """What the journal knows as done must still lie in the tree."""
-    from poisongen import builder
+    from poisongen.building import run as builder
 
     call = ("build", *SMALL_CITYSCAPES, "--root", cityscapes, "--rate", 0.3, "--jobs", 1, "--out", "out")
 
@@ -143,7 +143,7 @@ def test_an_unfinished_build_that_has_lost_files_does_them_again(poisongen, city
 
 def test_a_finished_tree_that_has_lost_files_is_not_passed_off(poisongen, cityscapes, tmp_path, monkeypatch):
     """A build killed while its files get their names, some of which are then removed."""
-    from poisongen import output
+    from poisongen.building import staging as output
 
     call = ("build", *SMALL_CITYSCAPES, "--root", cityscapes, "--rate", 0.3, "--jobs", 1, "--out", "out")
 

@@ -125,7 +125,7 @@ def test_settings_of_a_training_run():
     )
     assert settings == make_settings({"batch": 4, "size": "32x64", "lr": 0.5, "seed": 1})
     assert make_settings({"weights": Path("w.pth")}).weights == "w.pth"
-    for choices in ({"batch": True}, {"seed": np.bool_(True)}, {"epochs": 1.0}):
+    for choices in ({"batch": True}, {"seed": np.bool_(True)}, {"epochs": 1.5}):
         with pytest.raises(ChoiceError, match=f"--{next(iter(choices))}"):
             make_settings(choices)
 

@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from poisongen import algorithms, builder, manifest
 from poisongen.auditing.auditor import audit
+from poisongen.building import run as builder
 from poisongen.building.run import build
 from poisongen.core.draws import draw_order, keyed_generator
+from poisongen.records import algorithms, manifest
 from poisongen.records.manifest import bytes_sha256, json_line
 from poisongen.undo.packed import pack
 from tests.conftest import SMALL_CITYSCAPES, summary

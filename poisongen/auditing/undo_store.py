@@ -115,7 +115,8 @@ def _file_of(line: UndoRecord, places: Places, findings: Findings) -> bytes | No
                 return None
             data = read_entry(entry, base)
     except (Refused, ValueError, OSError) as error:
-        findings.test("undo", False, where, expected, error)
+        said = str(error) if isinstance(error, ValueError) else error  # an entry's fault, in words of its reader
+        findings.test("undo", False, where, expected, said)
         return None
     found = ("nothing", -1) if data is None else (bytes_sha256(data), len(data))
     good = findings.test("undo", found == (line.sha256, line.size), where, f"{expected}, {line.size} bytes", found)
