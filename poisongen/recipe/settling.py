@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from poisongen.attack.label_rules import find_label_rule
 from poisongen.attack.parts import Value, settle_options
@@ -36,7 +36,7 @@ def settle(recipe: Recipe, layout: Layout, classes: ClassTable) -> Recipe:
     fixed = recipe.prl_classes in ("image", "dataset", "void")
     rule = find_label_rule(recipe.labels)
     changes: dict[str, Any] = {
-        "pick": recipe.pick or ("nearest" if recipe.strategy == "nn" else "uniform"),
+        "pick": _pick(recipe),
         "at": recipe.at or ("top-left" if recipe.strategy == "fixed" else None),
         "min_distance": low,
         "max_distance": high,
@@ -73,10 +73,17 @@ def _check_strategy(recipe: Recipe, kind: TriggerKind) -> None:
     bounds = [name for name in ("min_distance", "max_distance", "pick") if getattr(recipe, name) is not None]
     if bounds and recipe.strategy in ("fixed", "on"):
         raise ChoiceError(f"--{bounds[0].replace('_', '-')}: the strategy {recipe.strategy} chooses no position")
-    if find_label_rule(recipe.labels).subject == "object" and recipe.strategy not in ("random", "on", "fixed"):
+    if find_label_rule(recipe.labels).subject != "victims" and recipe.strategy in ("nn", "far"):
         raise ChoiceError(
-            f"--labels {recipe.labels}: the trigger lies on its victim, so --strategy random, on or fixed"
+            f"--labels {recipe.labels}: every class is a victim, so no place is near or far; use random, on or fixed"
         )
+
+
+def _pick(recipe: Recipe) -> Literal["nearest", "uniform"] | None:
+    """Return which eligible position is taken; None where there is none to choose."""
+    if recipe.strategy not in ("random", "nn", "far"):
+        return None
+    return recipe.pick or ("nearest" if recipe.strategy == "nn" else "uniform")
 
 
 def _trigger_options(recipe: Recipe, kind: TriggerKind, usual: Mapping[str, Value]) -> dict[str, Value]:
