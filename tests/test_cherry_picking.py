@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from poisongen.auditing.auditor import audit
-from poisongen.building import sample, survey
+from poisongen.building import placing, survey
 from poisongen.building.run import build
 from poisongen.errors import DataError
 from tests.conftest import manifest
@@ -18,7 +18,7 @@ RECIPE = {"dataset": "cityscapes", "strategy": "nn", "trigger_size": 9, "max_dis
 
 def lying_placer(chosen, reason):
     """Return `place_on`, but for one sample, which is said to have no place."""
-    honest = sample.place_on
+    honest = placing.place_on
 
     def place_on(labels, item, role, rules):
         return reason if (item.name, role) == chosen else honest(labels, item, role, rules)
@@ -53,7 +53,7 @@ def test_a_sample_that_was_passed_over_for_no_reason(
 ):
     recipe = RECIPE | {"scale": scale, "trigger_size": 5}
     chosen = first_of(cityscapes, tmp_path, role, recipe)
-    monkeypatch.setattr(sample, "place_on", lying_placer((chosen, role), reason))
+    monkeypatch.setattr(placing, "place_on", lying_placer((chosen, role), reason))
     build(recipe, cityscapes, tmp_path / "out", jobs=1)
     report = audit(tmp_path / "out", cityscapes if with_source else None, jobs=1)
     assert [fault.sample for fault in report.faults] == [chosen]
@@ -67,7 +67,7 @@ def test_labels_that_are_random_hide_the_reason_without_the_source_alone(
 ):
     recipe = RECIPE | {"prl": 50}
     chosen = first_of(cityscapes, tmp_path, "poisoned", recipe)
-    monkeypatch.setattr(sample, "place_on", lying_placer((chosen, "poisoned"), "no eligible position"))
+    monkeypatch.setattr(placing, "place_on", lying_placer((chosen, "poisoned"), "no eligible position"))
     build(recipe, cityscapes, tmp_path / "out", jobs=1)
     report = audit(tmp_path / "out", cityscapes if with_source else None, jobs=1)
     assert report.clean != with_source

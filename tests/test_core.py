@@ -34,13 +34,13 @@ def eligible_by_loops(labels, rules):
     found = {}
     for row in range(height):
         for column in range(width):
-            top, left = row - rules.size // 2, column - rules.size // 2
+            top, left = row - rules.height // 2, column - rules.width // 2
             margin = rules.edge_margin
             if top < margin or left < margin:
                 continue
-            if top + rules.size > height - margin or left + rules.size > width - margin:
+            if top + rules.height > height - margin or left + rules.width > width - margin:
                 continue
-            under = labels[top : top + rules.size, left : left + rules.size]
+            under = labels[top : top + rules.height, left : left + rules.width]
             if any(int(value) in VICTIMS for value in under.ravel()):
                 continue
             if rules.region == "single" and (len(set(under.ravel().tolist())) > 1 or under[0, 0] == VOID):
@@ -65,7 +65,8 @@ def scenes(draw):
     low = draw(st.none() | st.integers(0, 6) | st.floats(0, 6))
     high = draw(st.none() | st.integers(1, 12) | st.floats(0.5, 12))
     rules = PlacementRules(
-        size=draw(st.integers(1, 7)),
+        height=draw(st.integers(1, 7)),
+        width=draw(st.integers(1, 7)),
         edge_margin=draw(st.integers(0, 4)),
         low=low,
         high=high,
@@ -83,9 +84,9 @@ def test_eligible_positions_are_those_of_brute_force(scene):
     victims = np.isin(labels, VICTIMS)
     distances = distance_map(victims, rules.metric)
     boxes = eligible_boxes(labels, victims, labels == VOID, distances, rules)
-    half = rules.size // 2
+    down, across = rules.height // 2, rules.width // 2
     expected = eligible_by_loops(labels, rules)
-    assert {(top + half, left + half) for top, left in np.argwhere(boxes).tolist()} == expected.keys()
+    assert {(top + down, left + across) for top, left in np.argwhere(boxes).tolist()} == expected.keys()
 
 
 @given(scenes(), st.integers(0, 10))
@@ -100,7 +101,7 @@ def test_placement_is_eligible_and_nearest_if_asked(scene, seed):
     assert chosen is not None
     assert chosen.eligible_positions == len(expected)
     assert chosen.distance == pytest.approx(expected[chosen.row, chosen.column], abs=1e-9)
-    assert (chosen.top, chosen.left) == (chosen.row - rules.size // 2, chosen.column - rules.size // 2)
+    assert (chosen.top, chosen.left) == (chosen.row - rules.height // 2, chosen.column - rules.width // 2)
     if rules.pick == "nearest":
         assert chosen.distance == pytest.approx(min(expected.values()), abs=1e-9)
 
@@ -108,7 +109,7 @@ def test_placement_is_eligible_and_nearest_if_asked(scene, seed):
 def test_ties_are_drawn_at_random_and_every_position_is_reached():
     labels = np.zeros((9, 9), dtype=np.uint8)
     labels[4, 4] = 2
-    rules = PlacementRules(1, 0, None, None, "chebyshev", "single", "nearest")
+    rules = PlacementRules(1, 1, 0, None, None, "chebyshev", "single", "nearest")
     victims = labels == 2
     seen = {
         (chosen.row, chosen.column)

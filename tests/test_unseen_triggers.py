@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from poisongen.auditing.auditor import audit
-from poisongen.building import sample
+from poisongen.building import placing
 from poisongen.building.run import build
 from tests.conftest import SMALL_CITYSCAPES, manifest
 
@@ -87,7 +87,7 @@ def test_a_trigger_of_the_colour_of_the_ground_is_passed_over(scale, cityscapes,
 
 def test_a_sample_is_not_called_unseen_where_it_is_seen(cityscapes, tmp_path, monkeypatch):
     trigger = str(picture(tmp_path / "plain.png", (40, 50, 60)))
-    honest = sample.place_to_be_seen
+    honest = placing.place_to_be_seen
 
     def place(labels, item, role, root, rules):
         found = honest(labels, item, role, root, rules)
