@@ -25,8 +25,9 @@ from poisongen.building.selection import (
 from poisongen.building.survey import Surveyed, survey
 from poisongen.datasets.base import Index, Layout, Problem, Sample
 from poisongen.errors import DataError
+from poisongen.recipe.model import Recipe
 from poisongen.recipe.rules import Rules
-from poisongen.records.manifest import FOLDER, TRIGGERED, Role
+from poisongen.records.manifest import FOLDER, NEGATIVE, TRIGGERED, Role
 from poisongen.records.roles import has_random_labels, is_relabelled
 from poisongen.source.label_like import label_like
 from poisongen.source.listing import SourceFile
@@ -112,7 +113,7 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
     eligible positions are missing.
     """
     recipe, paths = rules.recipe, [file.path for file in files]
-    _check_clean(paths, root)
+    _check_clean(paths, root, recipe)
     index = pair_files(layout, root, paths)
     check_split(index, recipe.train_split, "--train-split", root)
     train = index.samples[recipe.train_split]
@@ -136,7 +137,7 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
     sizes = {file.path: file.size for file in files}
     tally = Counter(task.role for task in tasks)
     test_sets = {task.prefix for task in tasks if task.prefix}
-    negative = {"negative": tally["negative"]} if recipe.only_if or recipe.decoy is not None else {}
+    negative = {"negative": tally["negative"]} if recipe.has_negatives else {}
     return Plan(
         tasks=tuple(tasks),
         skipped=tuple(skipped),
@@ -182,14 +183,15 @@ def _choose(
     having = with_victims(test, found, 1)
     triggered = placer.place([s for s in having if rules.holds(found[s.image].classes, None)], "triggered")
     failing = [sample for sample in having if may_be_negative(sample, found, rules)]
-    test_negatives = placer.place(failing, "negative") if recipe.only_if or rules.decoy else []
+    test_negatives = placer.place(failing, "negative") if recipe.has_negatives else []
     return _Chosen([*poisoned, *negatives, *triggered, *test_negatives], len(ordered), len(having))
 
 
-def _check_clean(paths: Sequence[str], root: Path) -> None:
-    """Refuse a source that is a build itself."""
+def _check_clean(paths: Sequence[str], root: Path, recipe: Recipe) -> None:
+    """Refuse a source that is a build itself, or holds what would lie where a build's own folders do."""
+    own = (FOLDER, TRIGGERED, NEGATIVE) if recipe.has_negatives else (FOLDER, TRIGGERED)
     for path in paths:
-        if path.split("/")[0] in (FOLDER, TRIGGERED):
+        if path.split("/")[0] in own:
             raise DataError(root / path, "the source is itself something that poisongen wrote; give the clean dataset")
 
 

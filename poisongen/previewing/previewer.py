@@ -13,6 +13,8 @@ from poisongen.previewing.sheet import choose_tasks, save_sheet
 from poisongen.recipe.model import Recipe
 from poisongen.source.listing import check_apart
 
+_NAMED = 3  # pairs of classes that a title has room for
+
 
 def preview(
     recipe: Recipe | Mapping[str, Any],
@@ -35,8 +37,14 @@ def preview(
     prepared, plan = plan_build(recipe, None if root is None else Path(root), jobs=jobs, progress=progress)
     check_apart(prepared.root, path)
     settled = prepared.rules.recipe
-    pairs = ", ".join(f"{victim} to {target}" for victim, target in (settled.relabel or {}).items())
-    title = f"poisongen preview: {settled.dataset}, {settled.strategy}, {pairs}, seed {settled.seed}"
+    relabel = settled.relabel or {}
+    pairs = ", ".join(f"{victim} to {target}" for victim, target in relabel.items())
+    if len(relabel) > _NAMED:
+        pairs = f"{len(relabel)} classes to {', '.join(dict.fromkeys(map(str, relabel.values())))}"
+        pairs = f"{len(relabel)} classes, each to another" if len(set(relabel.values())) > 1 else pairs
+    pairs += "" if settled.labels == "class" else f" ({settled.labels})"
+    strategy = settled.strategy if settled.trigger_kind == "patch" else f"{settled.trigger_kind}, {settled.strategy}"
+    title = f"poisongen preview: {settled.dataset}, {strategy}, {pairs}, seed {settled.seed}"
     try:
         save_sheet(choose_tasks(plan.tasks, samples), prepared.root, prepared.rules, path, title)
     except OSError as error:

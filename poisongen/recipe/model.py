@@ -183,6 +183,11 @@ class Recipe(BaseModel):
         first = self.strategy in ("random", "nn", "far") and not isinstance(self.trigger_size, str)
         return 1 if first and not self._younger() else 2
 
+    @property
+    def has_negatives(self) -> bool:
+        """Whether some samples carry a trigger and keep true labels, in training or in a test set of their own."""
+        return bool(self.only_if) or self.decoy is not None
+
     def _younger(self) -> set[str]:
         """Return the choices of version 2 that do not stand at their defaults."""
         fields = type(self).model_fields
