@@ -14,7 +14,7 @@ from poisongen.printing import show, show_json
 from poisongen.victim.alone import launched, require_alone
 from poisongen.victim.evaluation import evaluate
 from poisongen.victim.evaluation_text import as_text
-from poisongen.victim.run_log import disk_errors, require_file_place
+from poisongen.victim.run_log import disk_errors, require_file_place, require_outside
 
 
 @click.command(
@@ -78,6 +78,8 @@ def command(
         raise click.exceptions.Exit(2)  # the first process says why
     require_alone("evaluate")
     if out is not None:
+        for dataset in (data, clean or data):
+            require_outside(out, dataset)
         require_file_place(out)
     report = evaluate(
         checkpoint,
