@@ -126,3 +126,17 @@ def test_a_report_is_not_written_into_a_dataset(place, poisongen, tmp_path, out)
     assert f"--out: {out} lies in the dataset" in done.err
     assert (sorted(os.walk("built")), sorted(os.walk("clean"))) == before[:2]
     assert Path("built/poisongen/summary.json").read_bytes() == before[2]
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "out"),
+    [("run", "run/checkpoint.pt"), ("run/checkpoint.pt", "run/../run/checkpoint.pt"), ("run", "link.json")],
+)
+def test_a_report_does_not_replace_the_checkpoint(place, poisongen, tmp_path, checkpoint, out):
+    shutil.copytree(place / "run", tmp_path / "run")
+    (tmp_path / "link.json").symlink_to("run/checkpoint.pt")
+    before = (tmp_path / "run/checkpoint.pt").read_bytes()
+    done = poisongen("evaluate", checkpoint, "--data", place / "built", "--device", "cpu", "--jobs", 1, "--out", out)
+    assert (done.code, done.err.count("\n"), done.out) == (2, 1, "")
+    assert f"--out: {out} is the checkpoint itself" in done.err
+    assert (tmp_path / "run/checkpoint.pt").read_bytes() == before
