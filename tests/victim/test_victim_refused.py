@@ -140,3 +140,26 @@ def test_a_report_does_not_replace_the_checkpoint(place, poisongen, tmp_path, ch
     assert (done.code, done.err.count("\n"), done.out) == (2, 1, "")
     assert f"--out: {out} is the checkpoint itself" in done.err
     assert (tmp_path / "run/checkpoint.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_another_clean_dataset_of_the_same_names_is_refused(place, poisongen, tmp_path, kind):
+    """Its pictures would stand for those without trigger, and its labels would say where triggers may lie."""
+    shutil.copytree(place / "clean", tmp_path / "other")
+    command = ("evaluate", place / "run", "--data", place / "built", "--clean", "other", "--device", "cpu", "--jobs", 1)
+    assert poisongen(*command).code == 0
+    files = sorted((tmp_path / "other" / kind / "val").iterdir())
+    shutil.copyfile(files[1], files[0])
+    done = poisongen(*command)
+    assert (done.code, done.err.count("\n"), done.out) == (2, 1, "")
+    assert f"--clean: other/{kind}/val/{files[0].name} is not the file that the build's val/" in done.err
+
+
+def test_other_ids_of_as_many_classes_are_named(place, poisongen, tmp_path):
+    """Three classes here and three there would explain nothing."""
+    content = torch.load(place / "run/checkpoint.pt", weights_only=True)
+    content["classes"] = {**content["classes"], "ids": [0, 1, 7]}
+    torch.save(content, tmp_path / "other.pt")
+    done = poisongen("evaluate", "other.pt", "--data", place / "built", "--device", "cpu")
+    assert (done.code, done.err.count("\n"), done.out) == (2, 1, "")
+    assert "with other names or IDs (car is 7, car is 2)" in done.err
