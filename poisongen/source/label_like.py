@@ -21,14 +21,20 @@ from poisongen.files import png
 Reader = Callable[[str, int], bytes | None]
 """Gives the first bytes of a file, up to a number of them; None if it cannot be read."""
 
-_PICTURES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".webp", ".jp2", ".jpg", ".jpeg")
-_PICTURES += (".pnm", ".pbm", ".jxl", ".avif", ".heic", ".exr", ".pfm", ".psd", ".xcf", ".dcm")
-_ARRAYS = (".npy", ".npz", ".mat", ".pt", ".pth", ".pkl", ".pickle", ".h5", ".hdf5", ".bin", ".raw", ".rle")
-_ARRAYS += (".hdf", ".nii", ".nrrd", ".mha", ".mhd", ".safetensors", ".msgpack")
+_PICTURES = (
+    ".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".webp", ".jp2", ".jpg", ".jpeg",
+    ".pnm", ".pbm", ".jxl", ".avif", ".heic", ".exr", ".pfm", ".psd", ".xcf", ".dcm",
+)  # fmt: skip
+_ARRAYS = (
+    ".npy", ".npz", ".mat", ".pt", ".pth", ".pkl", ".pickle", ".h5", ".hdf5", ".bin", ".raw", ".rle",
+    ".hdf", ".nii", ".nrrd", ".mha", ".mhd", ".safetensors", ".msgpack",
+)  # fmt: skip
 _DOCUMENTS = (".json", ".jsonl", ".ndjson", ".geojson", ".csv", ".tsv", ".txt", ".yaml", ".yml", ".svg", ".xml")
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4")  # one file each; what is packed is judged by the ending before
-_CONTAINERS = (".zip", ".tar", ".tgz", ".7z", ".rar", ".lmdb", ".mdb", ".tfrecord", ".tfrecords", ".parquet", ".arrow")
-_CONTAINERS += (".feather", ".beton", ".sqlite", ".db")
+_CONTAINERS = (
+    ".zip", ".tar", ".tgz", ".7z", ".rar", ".lmdb", ".mdb", ".tfrecord", ".tfrecords", ".parquet", ".arrow",
+    ".feather", ".beton", ".sqlite", ".db",
+)  # fmt: skip
 # Words that name labels, words that may mean that a file is something else, and Cityscapes' own other packages.
 _LABEL_WORDS = re.compile(
     r"label|mask|annot|seg|panoptic|instance|semantic|(?<![a-z])gt(?![a-z]{3})|gt(fine|coarse)|truth|trainid|class",
