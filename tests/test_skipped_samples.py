@@ -67,14 +67,14 @@ def test_fewer_are_advised_only_where_there_are_any(poisongen, tmp_path):
     none = poisongen("build", *FOLDER, *options, "--min-victim-pixels", 10**6)
     assert none.code == 2
     assert "--allow-fewer" not in none.err
-    assert none.err.endswith("; change the placement or change the victims\n")
+    assert none.err.endswith("; change the placement or the victims\n")
     shutil.copyfile(root / "masks/train/a1.png", root / "masks/train/a0.png")
     mask = np.zeros((40, 64), np.uint8)
     for name in ("a1", "a2"):
         Image.fromarray(mask).save(root / f"masks/train/{name}.png")
     one = poisongen("build", *FOLDER, *options)
     assert one.code == 2
-    assert "lower --rate or --count, change the placement or give --allow-fewer" in one.err
+    assert "lower --rate or --count, change the placement or the victims, or give --allow-fewer" in one.err
     assert poisongen("build", *FOLDER, *options, "--allow-fewer").code == 0
 
 

@@ -125,14 +125,16 @@ def test_settings_of_a_training_run():
     )
     assert settings == make_settings({"batch": 4, "size": "32x64", "lr": 0.5, "seed": 1})
     assert make_settings({"weights": Path("w.pth")}).weights == "w.pth"
-    for choices in ({"batch": True}, {"seed": np.bool_(True)}, {"epochs": 1.0}):
+    for choices in ({"batch": True}, {"seed": np.bool_(True)}, {"epochs": 1.5}):
         with pytest.raises(ChoiceError, match=f"--{next(iter(choices))}"):
             make_settings(choices)
 
 
 def test_allow_fewer_is_not_advised_where_it_was_given(poisongen, cityscapes):
     call = ("build", *SMALL_CITYSCAPES, "--root", cityscapes, "--min-victim-pixels", 999999, "--out", "o")
-    assert "give --allow-fewer" in poisongen(*call).err
+    assert "--allow-fewer" not in poisongen(*call).err  # there is no sample that could be poisoned
+    some = ("build", *SMALL_CITYSCAPES, "--root", cityscapes, "--count", 10, "--out", "o")
+    assert "give --allow-fewer" in poisongen(*some).err
     result = poisongen(*call, "--allow-fewer")
     assert (result.code, result.err.count("\n")) == (2, 1)
     assert "--allow-fewer" not in result.err

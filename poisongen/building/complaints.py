@@ -87,9 +87,9 @@ def too_few(
     helps = ["mend the bad files"] if number else []
     if number < len(samples):
         why += "" if candidates else f"; their labels hold {classes_there(samples, found, rules)}"
-        helps = (["lower --rate or --count"] if possible else []) + [*helps, "change the placement"]
-        helps += ["give --allow-fewer"] if possible and not recipe.allow_fewer else ["change the victims"]
-    advice = f"{', '.join(helps[:-1])} or {helps[-1]}" if len(helps) > 1 else helps[0]
+        helps = (["lower --rate or --count"] if possible else []) + [*helps, "change the placement or the victims"]
+        helps += ["give --allow-fewer"] if possible and not recipe.allow_fewer else []
+    advice = f"{', '.join(helps[:-1])}, or {helps[-1]}" if len(helps) > 1 else helps[0]
     return ChoiceError(
         f"{wanted} samples of '{recipe.train_split}' are to be poisoned, {possible} can be: of {len(samples)} "
         f"samples {candidates} have at least {recipe.min_victim_pixels} pixel of {victims}{why}; {advice}"
