@@ -24,8 +24,15 @@ def _text(content):
     return lambda path: path.write_text(content)
 
 
+def _turn(path):
+    picture, tags = Image.open(path), Image.Exif()
+    picture.load()
+    tags[0x0112] = 3
+    picture.save(path, exif=tags)
+
+
 PICTURES = ("labelIds.png", "instanceIds.png", "color.png", "labelTrainIds.png")
-BAD = [(f"gtFine_{end}", break_it) for end in PICTURES for break_it in (_crop, _halve)]
+BAD = [(f"gtFine_{end}", break_it) for end in PICTURES for break_it in (_crop, _halve, _turn)]
 BAD += [("leftImg8bit.png", _crop), ("leftImg8bit.png", _halve)]
 BAD += [
     ("gtFine_polygons.json", _text(content))
@@ -105,3 +112,20 @@ def test_more_folders_of_network_storage_are_no_samples(name, poisongen, tmp_pat
     result = poisongen("build", *FOLDER, "--root", root, "--out", "out", "--rate", 1)
     assert result.code == 0, result.err
     assert ": 3 of 3 training samples poisoned" in result.out
+
+
+@pytest.mark.parametrize("turn", range(2, 9))
+def test_a_label_map_that_exif_turns_is_refused(turn, poisongen, tmp_path):
+    root = write_folder(tmp_path / "root", turn)
+    mask = root / "masks/train/a0.png"
+    tags = Image.Exif()
+    tags[0x0112] = turn
+    Image.fromarray(np.asarray(Image.open(mask))).save(mask, exif=tags)
+    options = ("--root", root, "--out", "out", "--rate", 1)
+    result = poisongen("build", *FOLDER, *options)
+    assert result.code == 2
+    assert f"a0.png: a label map with the EXIF orientation {turn}" in result.err
+    assert "exiftool" in result.err
+    assert poisongen("build", *FOLDER, *options, "--skip-bad", "--allow-fewer").code == 0
+    for more in ((), ("--source", root)):
+        assert poisongen("audit", "out", *more).code == 0

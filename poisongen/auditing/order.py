@@ -15,6 +15,7 @@ from poisongen.errors import DataError
 from poisongen.files import images, png
 from poisongen.files.foreign import LinkNotFollowedError, Places, Refused, read_out
 from poisongen.files.images import pixels_sha256
+from poisongen.files.orientation import AS_STORED, orientation
 from poisongen.recipe.rules import Rules
 from poisongen.records.algorithms import KNOWN_ALGORITHMS
 from poisongen.records.manifest import FOLDER, MANIFEST, SKIPPED, SUMMARY, TRIGGERED, SampleRecord, bytes_sha256
@@ -100,6 +101,7 @@ def read_linked(item: LinkedSample, places: Places, rules: Rules) -> LinkedFacts
         legal &= not kind.document or kind.fault(content.data, rules.classes) is None
         if content.pixels is not None:
             sizes.add(content.pixels.shape[:2])
+            legal &= orientation(content.data) == AS_STORED
         if kind.semantic:
             maps[label.kind] = content
     arrays = {kind: content.pixels for kind, content in maps.items() if content.pixels is not None}
