@@ -15,6 +15,7 @@ from poisongen.errors import DataError
 from poisongen.files import images, png
 from poisongen.files.foreign import LinkNotFollowedError, Places, Refused, read_out
 from poisongen.files.images import pixels_sha256
+from poisongen.files.orientation import AS_STORED, orientation
 from poisongen.recipe.rules import Rules
 from poisongen.records.algorithms import KNOWN_ALGORITHMS
 from poisongen.records.manifest import FOLDER, MANIFEST, SKIPPED, SUMMARY, TRIGGERED, SampleRecord, bytes_sha256
@@ -77,7 +78,8 @@ def read_linked(item: LinkedSample, places: Places, rules: Rules) -> LinkedFacts
     """Read an untouched sample's labels, test them against their digests, and count its victim pixels."""
     findings, sample = Findings(), item.sample
     maps: dict[str, Content] = {}
-    roomy = whole = True
+    sizes: set[tuple[int, ...]] = set()  # build takes a sample only if all of its label pictures have one
+    roomy = legal = whole = True
     for label in sample.labels:
         try:
             content = parse_file(read_out(places, label.path, label.path), label.kind, label.path, rules)
@@ -95,7 +97,12 @@ def read_linked(item: LinkedSample, places: Places, rules: Rules) -> LinkedFacts
             found = pixels_sha256(content.pixels)
             findings.test("files", found == expected, label.path, f"pixels_sha256 {expected}", found, sample.name)
         roomy &= _holds_every_class(content, label.path)
-        if rules.layout.kinds[label.kind].semantic:
+        kind = rules.layout.kinds[label.kind]
+        legal &= not kind.document or kind.fault(content.data, rules.classes) is None
+        if content.pixels is not None:
+            sizes.add(content.pixels.shape[:2])
+            legal &= orientation(content.data) == AS_STORED
+        if kind.semantic:
             maps[label.kind] = content
     arrays = {kind: content.pixels for kind, content in maps.items() if content.pixels is not None}
     shapes = {array.shape for array in arrays.values()}
@@ -104,7 +111,12 @@ def read_linked(item: LinkedSample, places: Places, rules: Rules) -> LinkedFacts
         findings.test("labels", alike, sample.image, "label maps of one size", sorted(shapes), sample.name)
         return LinkedFacts(findings, sample.image, None)
     if item.bad and not item.excused:
-        sound = roomy and _has_size(sample.image, next(iter(arrays.values())).shape, places, rules)
+        sound = (
+            roomy
+            and legal
+            and len(sizes) == 1
+            and _has_size(sample.image, next(iter(arrays.values())).shape, places, rules)
+        )
         wanted = "a broken file, as skipped.jsonl says"
         findings.test("order", not sound, sample.image, wanted, "a sound sample", sample.name)
     return LinkedFacts(findings, sample.image, int(victims_in(arrays, rules).sum()))

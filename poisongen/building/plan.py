@@ -10,14 +10,13 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
-from poisongen.building.complaints import advice_on, check_split, classes_there, first_of
+from poisongen.building.complaints import advice_on, check_disjoint, check_split, first_of, too_few
 from poisongen.building.sample import Task, place_sample
 from poisongen.building.survey import Surveyed, survey
 from poisongen.core.draws import draw_order, keyed_generator
-from poisongen.datasets.base import Index, LabelFile, Layout, Sample
+from poisongen.datasets.base import Index, LabelFile, Layout, Problem, Sample
 from poisongen.errors import ChoiceError, DataError
 from poisongen.parallel import for_each
-from poisongen.recipe.model import Recipe
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import FOLDER, TRIGGERED, Role
 from poisongen.source.label_like import label_like
@@ -71,21 +70,6 @@ class Plan:
     def reasons(self) -> dict[str, int]:
         """Return how many samples were passed over for which reason."""
         return dict(sorted(Counter(skip["reason"] for skip in self.skipped).items()))
-
-
-def _check_disjoint(index: Index, recipe: Recipe) -> None:
-    """Refuse splits that share samples: a poisoned one would stand in the clean test set, and spoil what it says."""
-    train, test = (
-        {sample.image for sample in index.samples[split]} for split in (recipe.train_split, recipe.test_split)
-    )
-    if shared := len(train & test):
-        others = [name for name, samples in sorted(index.samples.items()) if samples]
-        apart = [name for name in others if not train & {sample.image for sample in index.samples[name]}]
-        raise ChoiceError(
-            f"--train-split {recipe.train_split} and --test-split {recipe.test_split} share {shared} images, and "
-            f"poisoned ones would stand in the clean test set; give a --test-split that shares none "
-            f"({', '.join([*apart, 'none'])}), or a --train-split without them"
-        )
 
 
 def _pairs(
@@ -201,6 +185,7 @@ def _poisoned_tasks(
     samples: Sequence[Sample],
     ordered: Sequence[Sample],
     found: Mapping[str, Surveyed],
+    problems: Sequence[Problem],
     wanted: int,
     rules: Rules,
     placer: _Placer,
@@ -209,17 +194,8 @@ def _poisoned_tasks(
     recipe = rules.recipe
     tasks = placer.place_until(ordered, wanted)
     if len(tasks) < wanted and not (recipe.allow_fewer and tasks):
-        victims = ", ".join(f"'{name}'" for name in recipe.relabel or ())
         reasons = Counter(skip["reason"] for skip in placer.skipped)
-        why = "".join(f"; {count} with {reason}" for reason, count in sorted(reasons.items()))
-        why += "" if ordered else f"; their labels hold {classes_there(samples, found, rules)}"
-        advice = "change the placement or the victims"
-        if not recipe.allow_fewer:
-            advice = "lower --rate or --count, change the placement, or give --allow-fewer"
-        raise ChoiceError(
-            f"{wanted} samples of '{recipe.train_split}' are to be poisoned, {len(tasks)} can be: of {len(samples)} "
-            f"samples {len(ordered)} have at least {recipe.min_victim_pixels} pixel of {victims}{why}; {advice}"
-        )
+        raise too_few(samples, len(ordered), wanted, len(tasks), reasons, found, problems, rules)
     return tasks
 
 
@@ -262,7 +238,7 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
     roles: dict[str, dict[str, Role]] = {recipe.train_split: {sample.name: "poisoned" for sample in order[:wanted]}}
     if recipe.test_split != "none":
         check_split(index, recipe.test_split, "--test-split", root)
-        _check_disjoint(index, recipe)
+        check_disjoint(index, recipe)
         roles.setdefault(recipe.test_split, {sample.name: "triggered" for sample in index.samples[recipe.test_split]})
     surveyed, problems = survey(index, root, rules, roles, jobs, progress)
     if problems and (not recipe.skip_bad or any(problem.traceless for problem in problems)):
@@ -271,7 +247,7 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
     found = {image: facts for image, facts in surveyed.items() if facts.sample.name not in bad_samples}
     ordered = candidates(order, found, rules)
     placer = _Placer(root, rules, layout, found, jobs, progress)
-    poisoned = _poisoned_tasks(train, ordered, found, wanted, rules, placer)
+    poisoned = _poisoned_tasks(train, ordered, found, problems, wanted, rules, placer)
     test = index.samples[recipe.test_split] if recipe.test_split != "none" else ()
     with_victim = [sample for sample in test if sample.image in found and found[sample.image].victim_pixels]
     triggered = placer.place(with_victim, "triggered", f"{TRIGGERED}/")
