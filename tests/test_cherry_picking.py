@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from poisongen import sample, survey
 from poisongen.auditing.auditor import audit
+from poisongen.building import sample, survey
 from poisongen.building.run import build
 from poisongen.errors import DataError
 from tests.conftest import manifest

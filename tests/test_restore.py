@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from poisongen.building.run import build
 from poisongen.errors import ChoiceError, DataError, OutputError
-from poisongen.files import delta_png, images, png
+from poisongen.files import images, png
+from poisongen.undo import delta_png
 from poisongen.undo.packed import pack, unpack
 from poisongen.undo.restorer import restore
 from poisongen.undo.store import make_entry, read_entry

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from poisongen.building.run import build
-from poisongen.files import delta_png, png
+from poisongen.files import png
+from poisongen.undo import delta_png
 
 ENCODERS = [(9, 9, 0), (6, 8, 0), (1, 8, 1), (4, 9, 0)]
 

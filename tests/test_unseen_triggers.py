@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from poisongen import sample
 from poisongen.auditing.auditor import audit
+from poisongen.building import sample
 from poisongen.building.run import build
 from tests.conftest import SMALL_CITYSCAPES, manifest
 

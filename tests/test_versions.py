@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from poisongen import algorithms, builder, manifest
 from poisongen.auditing.auditor import audit
+from poisongen.building import summary as summary_writer
 from poisongen.building.run import build
 from poisongen.core.draws import draw_order, keyed_generator
+from poisongen.records import algorithms, manifest
 from poisongen.records.manifest import bytes_sha256, json_line
 from poisongen.undo.packed import pack
 from tests.conftest import SMALL_CITYSCAPES, summary
@@ -35,7 +36,7 @@ def test_each_version_is_judged_by_its_own_rules(cityscapes, tmp_path, monkeypat
     """A build of the old order that calls itself one of the new order is not one."""
     second = replace(algorithms.KNOWN_ALGORITHMS[1], order=other_order)
     monkeypatch.setitem(algorithms.KNOWN_ALGORITHMS, 2, second)
-    monkeypatch.setattr(builder, "ALGORITHM", 2)
+    monkeypatch.setattr(summary_writer, "ALGORITHM", 2)
     monkeypatch.setattr(manifest.fingerprint, "__defaults__", (2,))
     build(RECIPE, cityscapes, tmp_path / "new", jobs=1)
     assert summary(tmp_path / "new")["algorithm"] == 2
