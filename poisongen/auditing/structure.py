@@ -60,7 +60,7 @@ def check_listing(
     may_link |= dict.fromkeys(undo_paths, False)
     samples: dict[str, str] = {}
     sources: dict[str, str | None] = {}
-    for record in records.samples():
+    for record in records.manifest:
         for file in record.files:
             may_link[file.path] = not file.written
             samples[file.path], sources[file.path] = record.sample, file.source
@@ -173,7 +173,7 @@ def check_source_listing(
         said = records.summary.source
         findings.test("source", digest == said, _SUMMARY, f"the digest of names and sizes, {digest}", said)
     taken = set()
-    for record in records.samples():
+    for record in records.manifest:
         for file in record.files:
             if file.source is None:
                 findings.test(

@@ -50,7 +50,7 @@ def check_undo_index(records: Records, lines: Sequence[UndoRecord], alone: froze
     paths = [line.path for line in lines]
     findings.test("undo", paths == sorted(known), INDEX, "each file once, sorted", "another order, or one twice")
     explained = set(alone)
-    for record in records.samples():
+    for record in records.manifest:
         for file in record.files:
             if file.source is not None:
                 explained.add(file.source)
