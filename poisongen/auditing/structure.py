@@ -67,6 +67,8 @@ def check_listing(
     may_link |= {link.path: link.source is not None for link in records.links}
     sources |= {link.path: link.source for link in records.links}
     sizes = {link.path: link.size for link in records.links}
+    # Builds of earlier versions do not say the sizes of the files in their manifest.
+    sizes |= {f.path: f.size for record in records.manifest for f in record.files if f.size is not None}
     for path, link_allowed in may_link.items():
         entry, sample = listing.entries.get(path), samples.get(path, "")
         found = "nothing" if entry is None else {"link": "a symbolic link", "other": "no plain file"}.get(entry.kind)
@@ -76,7 +78,7 @@ def check_listing(
                 findings.note("links not followed (give --source)")
         findings.test("files", found is None, path, "a file", found, sample)
         if entry is not None and entry.kind == "file" and path in sizes:
-            findings.test("files", entry.size == sizes[path], path, f"{sizes[path]} bytes", entry.size)
+            findings.test("files", entry.size == sizes[path], path, f"{sizes[path]} bytes", entry.size, sample)
     for path, entry in listing.entries.items():
         found = f"a {entry.kind} that no record names"
         findings.test("strangers", path in may_link, path, "nothing", found)
