@@ -27,15 +27,15 @@ def lying_placer(chosen, reason):
 
 
 def lying_reader(chosen):
-    """Return `decode`, but for one image, which is said to be damaged."""
-    honest = survey.decode
+    """Return `check_image`, but for one image, which is said to be damaged."""
+    honest = survey.check_image
 
-    def decode(data, name):
-        if str(name).endswith(chosen):
-            raise DataError(name, "damaged PNG")
-        return honest(data, name)
+    def check_image(labels, item, role, root, rules):
+        if item.image.endswith(chosen):
+            raise DataError(root / item.image, "damaged PNG")
+        return honest(labels, item, role, root, rules)
 
-    return decode
+    return check_image
 
 
 def first_of(root, tmp_path, role, recipe=RECIPE):
@@ -78,7 +78,7 @@ def test_labels_that_are_random_hide_the_reason_without_the_source_alone(
 def test_a_sound_sample_that_was_skipped_as_bad(scale, undo, with_source, cityscapes, tmp_path, monkeypatch):
     recipe = RECIPE | {"scale": scale, "trigger_size": 5, "skip_bad": True}
     chosen = first_of(cityscapes, tmp_path, "poisoned", recipe)
-    monkeypatch.setattr(survey, "decode", lying_reader(f"{chosen.split('/')[-1]}_leftImg8bit.png"))
+    monkeypatch.setattr(survey, "check_image", lying_reader(f"{chosen.split('/')[-1]}_leftImg8bit.png"))
     build(recipe, cityscapes, tmp_path / "out", jobs=1, undo=undo)
     monkeypatch.undo()
     report = audit(tmp_path / "out", cityscapes if with_source else None, jobs=1)
@@ -90,7 +90,7 @@ def test_a_sound_sample_skipped_in_a_scaled_build_is_named_as_unchecked_without_
 ):
     recipe = RECIPE | {"scale": 0.5, "trigger_size": 5, "skip_bad": True}
     chosen = first_of(cityscapes, tmp_path, "poisoned", recipe)
-    monkeypatch.setattr(survey, "decode", lying_reader(f"{chosen.split('/')[-1]}_leftImg8bit.png"))
+    monkeypatch.setattr(survey, "check_image", lying_reader(f"{chosen.split('/')[-1]}_leftImg8bit.png"))
     build(recipe, cityscapes, tmp_path / "out", jobs=1)
     report = audit(tmp_path / "out", jobs=1)
     assert report.clean

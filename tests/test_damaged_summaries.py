@@ -11,8 +11,8 @@ from tests.conftest import SMALL_CITYSCAPES
 
 FACTS = {"id": 1, "name": "car", "pixels": 1, "samples": 1}
 VALUES = {
-    "pairs": (5, None, "x", {"a": 1}, [5], [[1]], [{"victim": 1, "target": 1}], [{"victim": FACTS}])
-    + (
+    "pairs": (
+        *(5, None, "x", {"a": 1}, [5], [[1]], [{"victim": 1, "target": 1}], [{"victim": FACTS}]),
         [{"victim": FACTS | {"name": 5}, "target": FACTS}],
         [{"victim": FACTS, "target": FACTS | {"pixels": "\x1b[2J"}}],
     ),
