@@ -11,6 +11,7 @@ from typing import Any
 from poisongen.errors import OutputError
 from poisongen.files.documents import LARGEST_JSON, parse_json
 from poisongen.files.inside import Refused, read_inside
+from poisongen.records.algorithms import refuse_newer
 from poisongen.records.manifest import FOLDER, SUMMARY
 
 STAGING, STATE = ".poisongen-build", "state.json"
@@ -28,7 +29,7 @@ class Standing:
 
 
 def look_at(out: Path) -> Standing:
-    """Say what stands in OUT. OutputError if it is no folder or cannot be read."""
+    """Say what stands in OUT. OutputError if it is no folder, cannot be read, or is of a newer version."""
     if not out.exists() and not out.is_symlink():
         return Standing("empty")
     if not out.is_dir():
@@ -43,6 +44,7 @@ def look_at(out: Path) -> Standing:
     if not names:
         return Standing("empty")
     summary = read_mapping(out, f"{FOLDER}/{SUMMARY}")
+    refuse_newer(summary, out)
     if is_summary(summary):
         return Standing("finished", recipe_sha256=summary["recipe_sha256"], summary=summary)
     return Standing("foreign", example=f"{FOLDER}/{SUMMARY}" if summary else names[0])
