@@ -110,4 +110,5 @@ def test_an_undo_entry_of_a_newer_version_says_update(poisongen, cityscapes, tmp
     result = poisongen("restore", out, "--out", tmp_path / "clean")
     assert result.code == 2
     assert "an undo entry of a newer poisongen; update" in result.err
-    assert "update" in poisongen("audit", out).out
+    told = poisongen("audit", out).out
+    assert "update" in told, told
