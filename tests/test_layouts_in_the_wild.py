@@ -163,7 +163,7 @@ def test_shadows_that_appear_before_a_build_goes_on(poisongen, folder, tmp_path,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("poisongen.building.run._write_records", stop)
+        patch.setattr("poisongen.building.fill.write_records", stop)
         call = ("build", *FOLDER, "--root", folder, "--out", tmp_path / "b", "--jobs", 1)
         assert poisongen(*call).code == 130
         cast_shadows(folder)

@@ -54,7 +54,7 @@ class LinkedFacts:
 
 def linked_samples(index: Index, records: Records) -> list[LinkedSample]:
     """Return every sample of OUT, once, that has no record but perhaps a triggered one."""
-    covered = {record.files[0].path for record in records.samples() if record.files}
+    covered = {record.files[0].path for record in records.manifest if record.files}
     digests = {link.path: link.pixels_sha256 for link in records.links}
     bad = {skip.sample for skip in records.skipped if skip.reason == "bad file"}
     odd = {problem.sample for problem in index.problems}
@@ -150,7 +150,7 @@ def check_coverage(index: Index, full: FullIndex, records: Records, rules: Rules
     by_image = {sample.image: sample for samples in index.samples.values() for sample in samples}
     names = {sample.name for samples in index.samples.values() for sample in samples}
     roles: dict[str, set[str]] = {}
-    for record in records.samples():
+    for record in records.manifest:
         _check_files(record, by_image, names, findings)
         if record.role != "triggered" and record.files:
             roles.setdefault(record.files[0].path, set()).add(record.role)
@@ -194,7 +194,7 @@ def _check_files(record: SampleRecord, by_image: Mapping[str, Sample], names: se
 def check_made(index: Index, records: Records, rules: Rules, paths: Sequence[str], findings: Findings) -> None:
     """Test that the split lists of triggered/ are there and name exactly the triggered samples."""
     recipe = rules.recipe
-    names = {record.sample for record in records.samples() if record.role == "triggered"}
+    names = {record.sample for record in records.manifest if record.role == "triggered"}
     triggered = [sample for sample in index.samples.get(recipe.test_split, ()) if sample.name in names]
     inside = sorted(path for path in paths if path.split("/")[0] not in (FOLDER, TRIGGERED))
     layout = rules.layout
@@ -223,7 +223,7 @@ def check_order(
     told only if all of them are known.
     """
     recipe = rules.recipe
-    poisoned = {record.sample for record in records.samples() if record.role == "poisoned"}
+    poisoned = {record.sample for record in records.manifest if record.role == "poisoned"}
     passed = {skip.sample for skip in records.skipped if skip.role == "poisoned"}
     bad = {skip.sample for skip in records.skipped if skip.reason == "bad file"}
     everyone = full.index.samples.get(recipe.train_split, ())
@@ -248,7 +248,7 @@ def check_order(
             findings.test("order", False, where, expected, "the contrary", name)
         findings.test("order", True, "", "", "")
         _check_candidates(records, len(order), poisoned, passed, rules, findings)
-    triggered = {record.sample for record in records.samples() if record.role == "triggered"}
+    triggered = {record.sample for record in records.manifest if record.role == "triggered"}
     triggered |= {skip.sample for skip in records.skipped if skip.role == "triggered"}
     for sample in test:
         number = victims.get(sample.image)

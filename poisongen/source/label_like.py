@@ -189,6 +189,18 @@ def _is_shared_label(path: str, stems: set[str], read: Reader) -> bool:
     return bool(_SHAPES.search(data) or (end == ".csv" and speaks)) and _speaks_of(data, stems)
 
 
+def named_labels(paths: Iterable[str], index: Index) -> Iterator[str]:
+    """Yield the label files of all samples, and of the other files those that may be labels by their names alone."""
+    samples = [sample for samples in index.samples.values() for sample in samples]
+    labels = {label.path for sample in samples for label in sample.labels}
+    images = {sample.image for sample in samples}
+    for path in paths:
+        end = posixpath.splitext(path)[1].lower()
+        may_be = end in (*_PICTURES, *_ARRAYS, *_DOCUMENTS) and end not in (".jpg", ".jpeg") and path not in images
+        if path in labels or (may_be and _LABEL_WORDS.search(path) and not _OTHER_WORDS.search(path)):
+            yield path
+
+
 def one_line(found: Sequence[str], number: int, shown: int = 3) -> str:
     """Return what build, dry-run and audit say of label-like files: their number, and the first of them."""
     more = f" and {number - shown} more" if number > shown else ""
