@@ -14,7 +14,8 @@ from poisongen.version import __version__
 
 if TYPE_CHECKING:
     from poisongen.auditing.auditor import AuditReport, audit
-    from poisongen.building.run import BuildResult, build, plan_build
+    from poisongen.building.finished import BuildResult
+    from poisongen.building.run import build, plan_build
     from poisongen.demonstration import demo
     from poisongen.errors import ChoiceError, DataError, OutputError, PoisongenError
     from poisongen.previewing.previewer import preview
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AuditReport": "auditing.auditor",
-    "BuildResult": "building.run",
+    "BuildResult": "building.finished",
     "CellResult": "victim.sweep",
     "ChoiceError": "errors",
     "DataError": "errors",

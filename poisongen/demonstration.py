@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from poisongen.auditing.auditor import AuditReport, audit
-from poisongen.building.run import BuildResult, build
+from poisongen.building.finished import BuildResult
+from poisongen.building.run import build
 from poisongen.errors import OutputError
 from poisongen.files.inside import check_folder, remove_inside, rename_inside
 from poisongen.files.store import check_name

@@ -30,6 +30,7 @@ Result = TypeVar("Result")
 
 _MAIN_PROCESS = os.getpid()
 _begun = threading.Event()  # whether workers were ever started
+_under_way: list[Any] = []  # joblib's generators that are not through
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -132,6 +133,7 @@ def _spread(function: Callable[[Item], Result], items: Sequence[Item], jobs: int
         _begun.set()
         with _signals_held_back(), _some_streams():
             results = pool(errands())
+            _under_way.append(results)
         for result in results:
             if isinstance(result, _Failed):
                 failed = failed or result
@@ -150,6 +152,7 @@ def _spread(function: Callable[[Item], Result], items: Sequence[Item], jobs: int
                 if results is not None:
                     results.close()
             end_workers()
+        _under_way[:] = [other for other in _under_way if other is not results]
     if failed is not None:
         raise failed.error
 
@@ -169,8 +172,7 @@ def _signals_held_back() -> Iterator[None]:
                 usual[number] = signal.signal(number, lambda number, frame: came.append(number))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED)
     try:
-        for tracker in (resource_tracker, loky_tracker):  # their helpers; each start lets two of the signals through
-            tracker.ensure_running()
+        _start_trackers()  # each start lets two of the signals through
         signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED)
         yield
     finally:
@@ -179,6 +181,20 @@ def _signals_held_back() -> Iterator[None]:
             signal.signal(held, handler)
         if came:
             usual[came[0]](came[0], None)
+
+
+def _start_trackers() -> None:
+    """Start the two processes that clean up after workers, if they do not run yet, and let them do it in silence.
+
+    What a command that was stopped has not cleaned up itself they remove, and would warn of it on the terminal after
+    the command's one line. They are started with this process's options for warnings.
+    """
+    sys.warnoptions.append("ignore")
+    try:
+        for tracker in (resource_tracker, loky_tracker):
+            tracker.ensure_running()
+    finally:
+        sys.warnoptions.pop()
 
 
 @contextlib.contextmanager
@@ -206,7 +222,12 @@ def end_workers() -> None:
     if not _begun.is_set():
         return  # asking for them would start loky's helpers
     _kill_workers()
+    for results in _under_way:  # whoever was taking them may be kept from it until the process ends
+        with contextlib.suppress(Exception), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            results.close()
     get_reusable_executor(reuse=True, kill_workers=True).shutdown(wait=True, kill_workers=True)
+    _begun.clear()  # what is cleared away when Python itself ends must not start them again
 
 
 def _hush_manager() -> None:

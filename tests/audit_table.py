@@ -44,7 +44,7 @@ def row(name: str, good: Path, root: Path, folder: Path) -> str:
     source = shutil.copytree(root, folder / "source") if own_source else root
     named = deed(Forgery(out, source))
     alone, known = found_by(out, None, named), found_by(out, source, named)
-    if known != ["undo"]:
+    if known != ["undo"] and not name.startswith("undo_"):
         alone, known = ([check for check in checks if check != "undo"] for checks in (alone, known))
     cells = (*words(name), *(", ".join(checks) or NOT_FOUND for checks in (alone, known)))
     return f"| {' | '.join(cells)} |\n"

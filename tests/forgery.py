@@ -106,7 +106,7 @@ class Forgery:
             data = self.read(path)
             pixels = None if path.endswith((".json", ".txt")) else images.pixels_sha256(images.decode(data, path))
             for file in (file for line in lines for file in line["files"] if file["path"] == path):
-                file["sha256"], file["pixels_sha256"] = bytes_sha256(data), pixels
+                file["sha256"], file["pixels_sha256"], file["size"] = bytes_sha256(data), pixels, len(data)
             for link in (link for link in links if link["path"] == path):
                 link["size"] = len(data)
                 if "pixels_sha256" in link:

@@ -92,6 +92,12 @@ def comment_in_a_triggered_jpeg_sealed(forge):
     return rewrite(forge, forge.path("triggered"), after_start(segment(0xFE, b"poisoned")))
 
 
+@case("voc")
+def restart_intervals_of_a_jpeg_sealed(forge):
+    """An interval of none changes nothing in the picture, and can stand there as often as somebody likes."""
+    return rewrite(forge, forge.path("poisoned"), after_start(segment(0xDD, b"\0\0")))
+
+
 @case("voc", source=True)
 def colour_transform_of_a_poisoned_jpeg_sealed(forge):
     return rewrite(forge, forge.path("poisoned"), after_start(segment(0xEE, b"Adobe\0\x64\0\0\0\0\1")))

@@ -258,3 +258,12 @@ def poisoned_sample_made_clean_sealed(forge):
 def record_of_a_sample_that_is_not_there_sealed(forge):
     forge.change("poisoned", sample="train/aa/bb")
     return forge.path("poisoned")
+
+
+@case()
+def other_size_in_a_record_sealed(forge):
+    lines = forge.lines("manifest.jsonl")
+    lines[0]["files"][0]["size"] += 1
+    forge.write_lines("manifest.jsonl", lines)
+    forge.seal()
+    return lines[0]["files"][0]["path"]

@@ -228,20 +228,20 @@ def test_a_dead_builds_lock_holds_nobody_up(cityscapes, tmp_path):
 
 
 def test_a_source_that_changes_while_building(cityscapes, tmp_path, monkeypatch):
-    from poisongen.building import run as builder
+    from poisongen.building import fill
 
     victim = sorted(cityscapes.glob("leftImg8bit/val/*/*.png"))[0]
-    original = builder._make_links
+    original = fill._make_links
 
     def disturb(*arguments, **keywords):
         victim.write_bytes(victim.read_bytes() + b"x")
         return original(*arguments, **keywords)
 
-    monkeypatch.setattr(builder, "_make_links", disturb)
+    monkeypatch.setattr(fill, "_make_links", disturb)
     with pytest.raises(OutputError, match="the source has changed while it was read"):
         build(CHOICES, cityscapes, tmp_path / "out", jobs=1)
     check_final_names(tmp_path / "out")
-    monkeypatch.setattr(builder, "_make_links", original)
+    monkeypatch.setattr(fill, "_make_links", original)
     victim.write_bytes(victim.read_bytes()[:-1])
     build(CHOICES, cityscapes, tmp_path / "out", jobs=1)
     fresh = build(CHOICES, cityscapes, tmp_path / "fresh", jobs=1)
@@ -249,20 +249,20 @@ def test_a_source_that_changes_while_building(cityscapes, tmp_path, monkeypatch)
 
 
 def test_a_source_file_that_disappears_while_building(cityscapes, tmp_path, monkeypatch):
-    from poisongen.building import run as builder
+    from poisongen.building import fill
 
     victim = sorted(cityscapes.glob("leftImg8bit/train/*/*.png"))[-1]
     kept = victim.read_bytes()
-    original = builder._do_tasks
+    original = fill._do_tasks
 
     def disturb(*arguments, **keywords):
         victim.unlink()
         return original(*arguments, **keywords)
 
-    monkeypatch.setattr(builder, "_do_tasks", disturb)
+    monkeypatch.setattr(fill, "_do_tasks", disturb)
     with pytest.raises(DataError, match=r"(?s)leftImg8bit\.png.*(cannot be read|disappeared)"):
         build(CHOICES, cityscapes, tmp_path / "out", jobs=1)
-    monkeypatch.setattr(builder, "_do_tasks", original)
+    monkeypatch.setattr(fill, "_do_tasks", original)
     victim.write_bytes(kept)
     build(CHOICES, cityscapes, tmp_path / "out", jobs=1)
     fresh = build(CHOICES, cityscapes, tmp_path / "fresh", jobs=1)

@@ -163,7 +163,7 @@ def test_shadows_that_appear_before_a_build_goes_on(poisongen, folder, tmp_path,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("poisongen.building.run._write_records", stop)
+        patch.setattr("poisongen.building.fill.write_records", stop)
         call = ("build", *FOLDER, "--root", folder, "--out", tmp_path / "b", "--jobs", 1)
         assert poisongen(*call).code == 130
         cast_shadows(folder)
@@ -475,8 +475,8 @@ def test_training_data_with_links_to_nothing_is_not_taken_for_less(poisongen, ci
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
 def test_a_file_system_without_symbolic_links_is_called_so(number, poisongen, folder, tmp_path, monkeypatch):
-    def refuse(target, place, **how):
-        raise OSError(number, os.strerror(number), str(target))
+    def refuse(source, name, target_is_directory=False, *, dir_fd=None):
+        raise OSError(number, os.strerror(number), str(name))
 
     monkeypatch.setattr(os, "symlink", refuse)
     result = poisongen("build", *FOLDER, "--root", folder, "--out", tmp_path / "out", "--link", "symlink", "--jobs", 1)

@@ -124,14 +124,14 @@ def test_a_build_of_an_earlier_version_names_no_sizes(built, poisongen):
 
 def test_an_unfinished_build_that_has_lost_files_does_them_again(poisongen, cityscapes, tmp_path, monkeypatch):
     """What the journal knows as done must still lie in the tree."""
-    from poisongen.building import run as builder
+    from poisongen.building import fill
 
     call = ("build", *SMALL_CITYSCAPES, "--root", cityscapes, "--rate", 0.3, "--jobs", 1, "--out", "out")
 
     def stop(*arguments, **keywords):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(builder, "_make_links", stop)
+    monkeypatch.setattr(fill, "_make_links", stop)
     assert poisongen(*call).code == 130
     monkeypatch.undo()
     os.chdir(tmp_path)
@@ -143,14 +143,14 @@ def test_an_unfinished_build_that_has_lost_files_does_them_again(poisongen, city
 
 def test_a_finished_tree_that_has_lost_files_is_not_passed_off(poisongen, cityscapes, tmp_path, monkeypatch):
     """A build killed while its files get their names, some of which are then removed."""
-    from poisongen.building import staging as output
+    from poisongen.building import staging
 
     call = ("build", *SMALL_CITYSCAPES, "--root", cityscapes, "--rate", 0.3, "--jobs", 1, "--out", "out")
 
     def stop(*arguments, **keywords):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(output, "rename_inside", stop)
+    monkeypatch.setattr(staging, "rename_inside", stop)
     assert poisongen(*call).code == 130
     monkeypatch.undo()
     os.chdir(tmp_path)

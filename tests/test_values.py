@@ -132,7 +132,9 @@ def test_settings_of_a_training_run():
 
 def test_allow_fewer_is_not_advised_where_it_was_given(poisongen, cityscapes):
     call = ("build", *SMALL_CITYSCAPES, "--root", cityscapes, "--min-victim-pixels", 999999, "--out", "o")
-    assert "give --allow-fewer" in poisongen(*call).err
+    assert "--allow-fewer" not in poisongen(*call).err  # there is no sample that could be poisoned
+    some = ("build", *SMALL_CITYSCAPES, "--root", cityscapes, "--count", 10, "--out", "o")
+    assert "give --allow-fewer" in poisongen(*some).err
     result = poisongen(*call, "--allow-fewer")
     assert (result.code, result.err.count("\n")) == (2, 1)
     assert "--allow-fewer" not in result.err

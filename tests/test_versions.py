@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from poisongen.auditing.auditor import audit
-from poisongen.building import run as builder
+from poisongen.building import summary as summary_writer
 from poisongen.building.run import build
 from poisongen.core.draws import draw_order, keyed_generator
 from poisongen.records import algorithms, manifest
@@ -36,7 +36,7 @@ def test_each_version_is_judged_by_its_own_rules(cityscapes, tmp_path, monkeypat
     """A build of the old order that calls itself one of the new order is not one."""
     second = replace(algorithms.KNOWN_ALGORITHMS[1], order=other_order)
     monkeypatch.setitem(algorithms.KNOWN_ALGORITHMS, 2, second)
-    monkeypatch.setattr(builder, "ALGORITHM", 2)
+    monkeypatch.setattr(summary_writer, "ALGORITHM", 2)
     monkeypatch.setattr(manifest.fingerprint, "__defaults__", (2,))
     build(RECIPE, cityscapes, tmp_path / "new", jobs=1)
     assert summary(tmp_path / "new")["algorithm"] == 2
@@ -110,4 +110,5 @@ def test_an_undo_entry_of_a_newer_version_says_update(poisongen, cityscapes, tmp
     result = poisongen("restore", out, "--out", tmp_path / "clean")
     assert result.code == 2
     assert "an undo entry of a newer poisongen; update" in result.err
-    assert "update" in poisongen("audit", out).out
+    told = poisongen("audit", out).out
+    assert "update" in told, told

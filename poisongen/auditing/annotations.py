@@ -142,7 +142,9 @@ def _jpeg_parts(data: bytes) -> Parts:
             tables.use_huffman(payload, progressive)
         elif marker in (_DQT, _DHT):
             tables.define(marker, payload)
-        elif marker not in (_DRI, _EOI):
+        elif marker == _DRI:
+            surplus.append("restart intervals, which build does not write")
+        elif marker != _EOI:
             surplus.append(f"a segment 0x{marker:02X} that no picture needs")
     surplus += [f"{len(scans)} scans"] if len(scans) > 1 and not progressive else []
     surplus += ["a scan of what an earlier scan holds"] if _coded_twice(scans, frame, progressive) else []

@@ -2,51 +2,35 @@
 
 from __future__ import annotations
 
-import functools
-import logging
-import random
-import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from poisongen.auditing.contents import QUICK_FILES, check_contents, check_some
 from poisongen.auditing.faults import CHECKS, Fault, Findings
 from poisongen.auditing.obey import check_counts, check_record, check_skipped
 from poisongen.auditing.order import (
-    FullIndex,
-    LinkedSample,
     check_coverage,
     check_made,
-    check_order,
-    linked_samples,
-    read_linked,
 )
-from poisongen.auditing.sample import SampleFacts, check_sample
 from poisongen.auditing.setting import audit_rules, full_index, index_of_out, index_paths
-from poisongen.auditing.skips import PassedOver, bad_paths, check_names, check_skip, with_store
-from poisongen.auditing.structure import Listing, check_link, check_listing, check_source_listing, list_out
+from poisongen.auditing.skips import PassedOver, bad_paths, check_names, with_store
+from poisongen.auditing.structure import Listing, check_listing, check_source_listing, list_out
 from poisongen.auditing.undo_store import (
     check_store_listing,
     check_undo_index,
-    check_undo_line,
     kept_alone,
-    lines_of,
-    put_back,
 )
 from poisongen.datasets.base import Index
 from poisongen.errors import ChoiceError
-from poisongen.files.foreign import LinkNotFollowedError, Places, Refused, open_out, sha256_of
-from poisongen.parallel import for_each, job_count
+from poisongen.files.foreign import Places, Refused, open_out
+from poisongen.parallel import job_count
 from poisongen.recipe.rules import Rules
-from poisongen.records.manifest import FOLDER, MANIFEST, SUMMARY, TRIGGERED, LinkRecord, SampleRecord
+from poisongen.records.manifest import FOLDER, MANIFEST, SUMMARY, TRIGGERED
 from poisongen.records.reading import Records, check_agreement, load_records, read_undo_index
 from poisongen.source.label_like import label_like
 from poisongen.source.listing import list_files
 from poisongen.undo.store import UndoRecord, undo_paths
-
-QUICK_FILES = 200
-"""How many files a quick audit reads, drawn anew each time."""
 
 
 @dataclass(frozen=True)
@@ -86,68 +70,6 @@ class AuditReport:
         """Return the report as plain data."""
         plain = asdict(self) | {"clean": self.clean, "out": str(self.out)}
         return plain | {"source": None if self.source is None else str(self.source)}
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One piece of work for a worker: a line of the manifest or of another record, or an untouched sample.
-
-    `stored` are the undo store's lines for the source files of a sample, where they stand for the source.
-    """
-
-    item: bytes | LinkRecord | LinkedSample | UndoRecord | PassedOver
-    stored: tuple[UndoRecord, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """What the job is about, for a fault."""
-        if isinstance(self.item, bytes):
-            return SampleRecord.model_validate_json(self.item).sample
-        return self.item.sample.name if isinstance(self.item, LinkedSample | PassedOver) else self.item.path
-
-
-@dataclass(frozen=True)
-class _Done:
-    """What came of a job: findings, and the victim pixels of an image, if they could be counted."""
-
-    findings: Findings
-    image: str = ""
-    victims: int | None = None
-
-
-def _do(job: _Job, places: Places, rules: Rules) -> _Done:
-    """Do one job in a worker. A check that breaks off on hostile data is a fault, and not the end of the audit."""
-    item = job.item
-    try:
-        if isinstance(item, bytes):
-            facts = _check_record(item, job.stored, places, rules)
-            image = SampleRecord.model_validate_json(item).files[0].path.removeprefix(f"{TRIGGERED}/")
-            return _Done(facts.findings, image, facts.victims)
-        if isinstance(item, LinkRecord):
-            return _Done(check_link(item, places, rules))
-        if isinstance(item, UndoRecord):
-            return _Done(check_undo_line(item, places))
-        if isinstance(item, PassedOver):
-            return _Done(check_skip(item, places, rules))
-        linked = read_linked(item, places, rules)
-        return _Done(linked.findings, linked.image, linked.victims)
-    except Exception as error:
-        logging.getLogger(__name__).debug("a check of %s broke off", job.name, exc_info=True)
-        findings = Findings()
-        findings.test("files", False, job.name, "files that can be checked", error, job.name)
-        return _Done(findings)
-
-
-def _check_record(line: bytes, stored: Sequence[UndoRecord], places: Places, rules: Rules) -> SampleFacts:
-    """Check a record; `stored` says what its source was: the undo store must explain OUT as a source does."""
-    if not stored:
-        return check_sample(line, places, rules)
-    findings = Findings()
-    with tempfile.TemporaryDirectory(prefix="poisongen-") as folder:
-        whole = put_back(stored, places, Path(folder), findings)
-        facts = check_sample(line, Places(places.out, Path(folder) if whole else None), rules)
-    findings.add(facts.findings)
-    return SampleFacts(findings, facts.victims)
 
 
 def audit(
@@ -204,10 +126,10 @@ def audit(
             by_path = {line.path: line for line in undo if line.path in alone}
             skips = with_store(check_names(records, full.index, full.whole, rules, findings), by_path)
         if not quick:
-            _check_contents(records, index, full, undo, skips, places, rules, job_count(jobs), progress, findings)
+            check_contents(records, index, full, undo, skips, places, rules, job_count(jobs), progress, findings)
     if quick:
         findings.note(f"contents of files, but for the digests of {QUICK_FILES} of them: this was a quick audit")
-        _check_some(records, places, findings)
+        check_some(records, places, findings)
     return _report(folder, root, quick, listing, like, findings)
 
 
@@ -224,7 +146,7 @@ def _label_like(
             return None
 
     paths = [path for path in listing.entries if path.split("/")[0] not in (FOLDER, TRIGGERED)]
-    changed = {record.sample for record in records.samples() if record.role in ("poisoned", "prl")}
+    changed = {record.sample for record in records.manifest if record.role in ("poisoned", "prl")}
     found = tuple(label_like(sorted(paths), index, changed, read))
     said = None if records.summary is None else records.summary.counts.get("label_like")
     if said is not None:  # builds of older versions did not look for them
@@ -255,67 +177,9 @@ def _report(
 
 
 def _check_rules(records: Records, rules: Rules, findings: Findings) -> None:
-    for record in records.samples():
+    for record in records.manifest:
         if findings.test("rules", bool(record.files), f"{FOLDER}/{MANIFEST}", "files", "none", record.sample):
             check_record(record, rules, findings)
     if records.summary is not None:
         check_counts(records.summary.counts, rules, findings)
     check_skipped(records, rules, findings)
-
-
-def _check_contents(
-    records: Records,
-    index: Index | None,
-    full: FullIndex | None,
-    undo: Sequence[UndoRecord],
-    skips: Sequence[PassedOver],
-    places: Places,
-    rules: Rules,
-    jobs: int,
-    progress: bool,
-    findings: Findings,
-) -> None:
-    """Read every file: samples with a record, untouched samples, what was passed over, links, and the undo store."""
-    untouched = [] if index is None else linked_samples(index, records)
-    decoded = {path for item in untouched if not item.bad for path in item.digests}
-    lines = {line.path: line for line in undo} if places.root is None else {}
-    work: list[_Job] = []
-    told = {line.path for item in skips for line in item.stored}
-    for record, line in zip(records.samples(), records.manifest, strict=True):
-        stored = lines_of(record.files, lines)
-        told |= {item.path for item in stored}
-        work += [_Job(line, stored)] if record.files else []
-    work += [_Job(item) for item in untouched] + [_Job(item) for item in skips]
-    unread = {"pixels_sha256": None}  # of files whose pixels are compared where the sample is read
-    links = [link.model_copy(update=unread) if link.path in decoded else link for link in records.links]
-    for link in links:
-        if link.sha256 or link.pixels_sha256 or places.root is not None:
-            work.append(_Job(link))
-    work += [_Job(item) for item in undo if places.root is not None or item.path not in told]
-    victims: dict[str, int] = {}
-    function = functools.partial(_do, places=places, rules=rules)
-    for done in for_each(function, work, jobs, "auditing" if progress else None):
-        findings.add(done.findings)
-        if done.victims is not None:
-            victims[done.image] = done.victims
-    if full is not None:
-        check_order(full, records, victims, rules, findings)
-
-
-def _check_some(records: Records, places: Places, findings: Findings) -> None:
-    """Test the digests of a few files, drawn anew each time, so that nobody can know which."""
-    files: Sequence[tuple[str, str | None, str, str]] = [
-        (file.path, None if file.written else file.source, file.sha256, record.sample)
-        for record in records.samples()
-        for file in record.files
-    ]
-    for path, source, digest, sample in random.SystemRandom().sample(files, min(QUICK_FILES, len(files))):
-        try:
-            with open_out(places, path, source) as stream:
-                found = sha256_of(stream)
-        except LinkNotFollowedError:
-            continue
-        except (Refused, OSError) as refused:
-            findings.test("files", False, path, "a file", refused, sample)
-            continue
-        findings.test("files", found == digest, path, f"sha256 {digest}", found, sample)

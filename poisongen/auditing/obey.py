@@ -127,7 +127,7 @@ def check_counts(counts: Mapping[str, int], rules: Rules, findings: Findings) ->
 
 def check_skipped(records: Records, rules: Rules, findings: Findings) -> None:
     """Test that what was passed over was passed over for a known reason, and has no record with that role."""
-    done = {(record.sample, record.role) for record in records.samples()}
+    done = {(record.sample, record.role) for record in records.manifest}
     for skip in records.skipped:
         good = _legal_skip(skip, rules) and (skip.sample, skip.role) not in done
         findings.test("rules", good, f"{FOLDER}/{SKIPPED}", "a candidate passed over", skip.reason, skip.sample)

@@ -15,6 +15,7 @@ from poisongen.errors import DataError
 from poisongen.files import images, png
 from poisongen.files.foreign import LinkNotFollowedError, Places, Refused, read_out
 from poisongen.files.images import pixels_sha256
+from poisongen.files.orientation import AS_STORED, orientation
 from poisongen.recipe.rules import Rules
 from poisongen.records.algorithms import KNOWN_ALGORITHMS
 from poisongen.records.manifest import FOLDER, MANIFEST, SKIPPED, SUMMARY, TRIGGERED, SampleRecord, bytes_sha256
@@ -53,7 +54,7 @@ class LinkedFacts:
 
 def linked_samples(index: Index, records: Records) -> list[LinkedSample]:
     """Return every sample of OUT, once, that has no record but perhaps a triggered one."""
-    covered = {record.files[0].path for record in records.samples() if record.files}
+    covered = {record.files[0].path for record in records.manifest if record.files}
     digests = {link.path: link.pixels_sha256 for link in records.links}
     bad = {skip.sample for skip in records.skipped if skip.reason == "bad file"}
     odd = {problem.sample for problem in index.problems}
@@ -77,7 +78,8 @@ def read_linked(item: LinkedSample, places: Places, rules: Rules) -> LinkedFacts
     """Read an untouched sample's labels, test them against their digests, and count its victim pixels."""
     findings, sample = Findings(), item.sample
     maps: dict[str, Content] = {}
-    roomy = whole = True
+    sizes: set[tuple[int, ...]] = set()  # build takes a sample only if all of its label pictures have one
+    roomy = legal = whole = True
     for label in sample.labels:
         try:
             content = parse_file(read_out(places, label.path, label.path), label.kind, label.path, rules)
@@ -95,7 +97,12 @@ def read_linked(item: LinkedSample, places: Places, rules: Rules) -> LinkedFacts
             found = pixels_sha256(content.pixels)
             findings.test("files", found == expected, label.path, f"pixels_sha256 {expected}", found, sample.name)
         roomy &= _holds_every_class(content, label.path)
-        if rules.layout.kinds[label.kind].semantic:
+        kind = rules.layout.kinds[label.kind]
+        legal &= not kind.document or kind.fault(content.data, rules.classes) is None
+        if content.pixels is not None:
+            sizes.add(content.pixels.shape[:2])
+            legal &= orientation(content.data) == AS_STORED
+        if kind.semantic:
             maps[label.kind] = content
     arrays = {kind: content.pixels for kind, content in maps.items() if content.pixels is not None}
     shapes = {array.shape for array in arrays.values()}
@@ -104,7 +111,12 @@ def read_linked(item: LinkedSample, places: Places, rules: Rules) -> LinkedFacts
         findings.test("labels", alike, sample.image, "label maps of one size", sorted(shapes), sample.name)
         return LinkedFacts(findings, sample.image, None)
     if item.bad and not item.excused:
-        sound = roomy and _has_size(sample.image, next(iter(arrays.values())).shape, places, rules)
+        sound = (
+            roomy
+            and legal
+            and len(sizes) == 1
+            and _has_size(sample.image, next(iter(arrays.values())).shape, places, rules)
+        )
         wanted = "a broken file, as skipped.jsonl says"
         findings.test("order", not sound, sample.image, wanted, "a sound sample", sample.name)
     return LinkedFacts(findings, sample.image, int(victims_in(arrays, rules).sum()))
@@ -138,7 +150,7 @@ def check_coverage(index: Index, full: FullIndex, records: Records, rules: Rules
     by_image = {sample.image: sample for samples in index.samples.values() for sample in samples}
     names = {sample.name for samples in index.samples.values() for sample in samples}
     roles: dict[str, set[str]] = {}
-    for record in records.samples():
+    for record in records.manifest:
         _check_files(record, by_image, names, findings)
         if record.role != "triggered" and record.files:
             roles.setdefault(record.files[0].path, set()).add(record.role)
@@ -182,7 +194,7 @@ def _check_files(record: SampleRecord, by_image: Mapping[str, Sample], names: se
 def check_made(index: Index, records: Records, rules: Rules, paths: Sequence[str], findings: Findings) -> None:
     """Test that the split lists of triggered/ are there and name exactly the triggered samples."""
     recipe = rules.recipe
-    names = {record.sample for record in records.samples() if record.role == "triggered"}
+    names = {record.sample for record in records.manifest if record.role == "triggered"}
     triggered = [sample for sample in index.samples.get(recipe.test_split, ()) if sample.name in names]
     inside = sorted(path for path in paths if path.split("/")[0] not in (FOLDER, TRIGGERED))
     layout = rules.layout
@@ -211,7 +223,7 @@ def check_order(
     told only if all of them are known.
     """
     recipe = rules.recipe
-    poisoned = {record.sample for record in records.samples() if record.role == "poisoned"}
+    poisoned = {record.sample for record in records.manifest if record.role == "poisoned"}
     passed = {skip.sample for skip in records.skipped if skip.role == "poisoned"}
     bad = {skip.sample for skip in records.skipped if skip.reason == "bad file"}
     everyone = full.index.samples.get(recipe.train_split, ())
@@ -236,7 +248,7 @@ def check_order(
             findings.test("order", False, where, expected, "the contrary", name)
         findings.test("order", True, "", "", "")
         _check_candidates(records, len(order), poisoned, passed, rules, findings)
-    triggered = {record.sample for record in records.samples() if record.role == "triggered"}
+    triggered = {record.sample for record in records.manifest if record.role == "triggered"}
     triggered |= {skip.sample for skip in records.skipped if skip.role == "triggered"}
     for sample in test:
         number = victims.get(sample.image)

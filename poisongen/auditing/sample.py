@@ -137,9 +137,9 @@ def _box_fits(record: SampleRecord, shape: tuple[int, int], rules: Rules, findin
     return fits and legal and centred
 
 
-def check_sample(line: bytes, places: Places, rules: Rules) -> SampleFacts:
-    """Check the files of one record: `line` is its line of the manifest, already found valid."""
-    record, findings = SampleRecord.model_validate_json(line), Findings()
+def check_sample(record: SampleRecord, places: Places, rules: Rules) -> SampleFacts:
+    """Check the files of one record of the manifest, already found valid."""
+    findings = Findings()
     written = {file.kind: _read_written(record, file, places, rules, findings) for file in record.files}
     contents = {kind: content for kind, content in written.items() if content is not None}
     before: dict[str, Content] = {}

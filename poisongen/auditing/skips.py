@@ -55,7 +55,7 @@ def check_names(records: Records, index: Index, whole: bool, rules: Rules, findi
         for problem in index.problems
         if not problem.only_if_used or problem.split in used
     }
-    relabelled = {r.files[0].path for r in records.samples() if r.files and r.role in ("poisoned", "prl")}
+    relabelled = {r.files[0].path for r in records.manifest if r.files and r.role in ("poisoned", "prl")}
     bad = {skip.sample for skip in records.skipped if skip.reason == BAD}
     seen: set[tuple[str, str, str, str]] = set()
     found: list[PassedOver] = []

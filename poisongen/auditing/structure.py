@@ -60,13 +60,15 @@ def check_listing(
     may_link |= dict.fromkeys(undo_paths, False)
     samples: dict[str, str] = {}
     sources: dict[str, str | None] = {}
-    for record in records.samples():
+    for record in records.manifest:
         for file in record.files:
             may_link[file.path] = not file.written
             samples[file.path], sources[file.path] = record.sample, file.source
     may_link |= {link.path: link.source is not None for link in records.links}
     sources |= {link.path: link.source for link in records.links}
     sizes = {link.path: link.size for link in records.links}
+    # Builds of earlier versions do not say the sizes of the files in their manifest.
+    sizes |= {f.path: f.size for record in records.manifest for f in record.files if f.size is not None}
     for path, link_allowed in may_link.items():
         entry, sample = listing.entries.get(path), samples.get(path, "")
         found = "nothing" if entry is None else {"link": "a symbolic link", "other": "no plain file"}.get(entry.kind)
@@ -76,7 +78,7 @@ def check_listing(
                 findings.note("links not followed (give --source)")
         findings.test("files", found is None, path, "a file", found, sample)
         if entry is not None and entry.kind == "file" and path in sizes:
-            findings.test("files", entry.size == sizes[path], path, f"{sizes[path]} bytes", entry.size)
+            findings.test("files", entry.size == sizes[path], path, f"{sizes[path]} bytes", entry.size, sample)
     for path, entry in listing.entries.items():
         found = f"a {entry.kind} that no record names"
         findings.test("strangers", path in may_link, path, "nothing", found)
@@ -173,7 +175,7 @@ def check_source_listing(
         said = records.summary.source
         findings.test("source", digest == said, _SUMMARY, f"the digest of names and sizes, {digest}", said)
     taken = set()
-    for record in records.samples():
+    for record in records.manifest:
         for file in record.files:
             if file.source is None:
                 findings.test(

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from poisongen.building.complaints import classes_there
+from poisongen.building.complaints import too_few
 from poisongen.building.placing import place_sample
 from poisongen.building.sample import Task
 from poisongen.building.survey import Surveyed
-from poisongen.datasets.base import LabelFile, Sample
+from poisongen.datasets.base import LabelFile, Problem, Sample
 from poisongen.errors import ChoiceError
 from poisongen.parallel import for_each
 from poisongen.recipe.rules import Rules
@@ -71,6 +71,7 @@ def poisoned_tasks(
     samples: Sequence[Sample],
     ordered: Sequence[Sample],
     found: Mapping[str, Surveyed],
+    problems: Sequence[Problem],
     wanted: int,
     rules: Rules,
     placer: Placer,
@@ -79,19 +80,8 @@ def poisoned_tasks(
     recipe = rules.recipe
     tasks = placer.place_until(ordered, "poisoned", wanted)
     if len(tasks) < wanted and not (recipe.allow_fewer and tasks):
-        victims = ", ".join(f"'{name}'" for name in recipe.relabel or ())
         reasons = Counter(skip["reason"] for skip in placer.skipped)
-        why = "".join(f"; {count} with {reason}" for reason, count in sorted(reasons.items()))
-        conditions = f", and {' and '.join(recipe.only_if)}" if recipe.only_if else ""
-        why += "" if ordered else f"; their labels hold {classes_there(samples, found, rules)}"
-        advice = "change the placement or the victims"
-        if not recipe.allow_fewer:
-            advice = "lower --rate or --count, change the placement, or give --allow-fewer"
-        raise ChoiceError(
-            f"{wanted} samples of '{recipe.train_split}' are to be poisoned, {len(tasks)} can be: of {len(samples)} "
-            f"samples {len(ordered)} have at least {recipe.min_victim_pixels} pixel of {victims}{conditions}{why}; "
-            f"{advice}"
-        )
+        raise too_few(samples, len(ordered), wanted, len(tasks), reasons, found, problems, rules)
     return tasks
 
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from poisongen.building.complaints import advice_on, check_split, first_of
+from poisongen.building.complaints import advice_on, check_disjoint, check_split, first_of
 from poisongen.building.placer import Placer, completions, negative_tasks, poisoned_tasks
 from poisongen.building.sample import Task
 from poisongen.building.selection import (
     ClassFacts,
     candidates,
-    check_disjoint,
     drawn_order,
     may_be_negative,
     pairs_of,
@@ -130,7 +129,7 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
     bad_samples = {problem.sample for problem in problems}
     found = {image: facts for image, facts in surveyed.items() if facts.sample.name not in bad_samples}
     placer = Placer(root, rules, found, jobs, progress)
-    chosen = _choose(index, order, found, wanted, rules, placer)
+    chosen = _choose(index, order, found, problems, wanted, rules, placer)
     tasks = sorted((*chosen.tasks, *_other_tasks(chosen.tasks, train, found, rules)), key=_by_name_and_role)
     skipped = sorted((*placer.skipped, *map(_bad, problems)), key=_by_name_role_and_file)
     like = _label_like(paths, index, tasks, root)
@@ -169,12 +168,18 @@ class _Chosen:
 
 
 def _choose(
-    index: Index, order: Sequence[Sample], found: Mapping[str, Surveyed], wanted: int, rules: Rules, placer: Placer
+    index: Index,
+    order: Sequence[Sample],
+    found: Mapping[str, Surveyed],
+    problems: Sequence[Problem],
+    wanted: int,
+    rules: Rules,
+    placer: Placer,
 ) -> _Chosen:
     """Choose who is poisoned, who is a negative, and who stands in the test sets with a trigger."""
     recipe, train = rules.recipe, index.samples[rules.recipe.train_split]
     ordered = candidates(order, found, rules)
-    poisoned = poisoned_tasks(train, ordered, found, wanted, rules, placer)
+    poisoned = poisoned_tasks(train, ordered, found, problems, wanted, rules, placer)
     taken = {task.sample.name for task in poisoned}
     left = [sample for sample in with_victims(order, found, recipe.min_victim_pixels) if sample.name not in taken]
     free = [sample for sample in left if may_be_negative(sample, found, rules)]

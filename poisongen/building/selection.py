@@ -9,9 +9,8 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from poisongen.building.survey import Surveyed
 from poisongen.core.draws import draw_order, keyed_generator
-from poisongen.datasets.base import Index, Sample
+from poisongen.datasets.base import Sample
 from poisongen.errors import ChoiceError
-from poisongen.recipe.model import Recipe
 from poisongen.recipe.rules import Rules
 
 
@@ -23,21 +22,6 @@ class ClassFacts:
     name: str
     pixels: int
     samples: int
-
-
-def check_disjoint(index: Index, recipe: Recipe) -> None:
-    """Refuse splits that share samples: a poisoned one would stand in the clean test set, and spoil what it says."""
-    train, test = (
-        {sample.image for sample in index.samples[split]} for split in (recipe.train_split, recipe.test_split)
-    )
-    if shared := len(train & test):
-        others = [name for name, samples in sorted(index.samples.items()) if samples]
-        apart = [name for name in others if not train & {sample.image for sample in index.samples[name]}]
-        raise ChoiceError(
-            f"--train-split {recipe.train_split} and --test-split {recipe.test_split} share {shared} images, and "
-            f"poisoned ones would stand in the clean test set; give a --test-split that shares none "
-            f"({', '.join([*apart, 'none'])}), or a --train-split without them"
-        )
 
 
 def pairs_of(

@@ -31,7 +31,7 @@ from poisongen.files.inside import (
     size_of,
     write_inside,
 )
-from poisongen.files.store import LinkMode, place_link
+from poisongen.files.store import PlaceMode, place_link
 from poisongen.records.inventory import explained_paths, files_below
 from poisongen.records.manifest import FOLDER, SUMMARY, SampleRecord, json_line
 from poisongen.records.standing import STAGING, STATE, is_summary, read_mapping
@@ -118,7 +118,7 @@ class Staging:
 
             yield add
 
-    def link(self, source: Path, path: str, mode: LinkMode) -> None:
+    def link(self, source: Path, path: str, mode: PlaceMode) -> None:
         """Put the source's file into the tree."""
         place_link(source, self.tree, path, mode)
 

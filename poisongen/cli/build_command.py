@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
+from poisongen.building.finished import BuildResult
 from poisongen.building.plan import Plan
-from poisongen.building.run import BuildResult, build, default_out, plan_build
+from poisongen.building.run import build, default_out, plan_build
 from poisongen.cli.help import Command
 from poisongen.cli.options import RECIPE_SECTIONS, recipe_from_options, recipe_options
 from poisongen.printing import show, show_json

@@ -9,12 +9,13 @@ import click
 
 from poisongen.cli.help import Command
 from poisongen.cli.options import device_option
+from poisongen.errors import ChoiceError
 from poisongen.files.store import write_whole
 from poisongen.printing import show, show_json
 from poisongen.victim.alone import launched, require_alone
 from poisongen.victim.evaluation import evaluate
 from poisongen.victim.evaluation_text import as_text
-from poisongen.victim.run_log import disk_errors, require_file_place
+from poisongen.victim.run_log import CHECKPOINT, disk_errors, require_file_place, require_outside
 
 
 @click.command(
@@ -78,6 +79,10 @@ def command(
         raise click.exceptions.Exit(2)  # the first process says why
     require_alone("evaluate")
     if out is not None:
+        for dataset in (data, clean or data):
+            require_outside(out, dataset)
+        if checkpoint is not None and out.resolve() in (checkpoint.resolve(), (checkpoint / CHECKPOINT).resolve()):
+            raise ChoiceError(f"--out: {out} is the checkpoint itself; give the report another name")
         require_file_place(out)
     report = evaluate(
         checkpoint,

@@ -89,7 +89,7 @@ def scan(root: Path, files: Sequence[str]) -> Index:
         elif mark and kind == "labelIds":
             other_labels[file.split, stem] = file.path
     if not images:
-        there = _hint(others, next(iter(others))) if others else "; give the folder above"
+        there = _hint(others, next(iter(others))) if others else f"; give the folder that holds {_IMAGE_FOLDER}"
         raise DataError(root, f"no Cityscapes here: there is no {_IMAGE_FOLDER}/SPLIT/CITY/*{_IMAGE_MARK}.png{there}")
     samples: dict[str, list[Sample]] = defaultdict(list)
     for split, stem in sorted(images.keys() | labels.keys()):

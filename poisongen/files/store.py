@@ -14,6 +14,9 @@ from poisongen.errors import DataError, OutputError
 from poisongen.files.inside import beside, create, enter, write_inside
 
 LinkMode = Literal["auto", "hardlink", "symlink", "copy"]
+PlaceMode = Literal["auto", "hardlink", "symlink", "copy", "own"]
+"""How a file gets its place: as the user chose, or as a file of its own, whose blocks may be shared as long as none
+of the two is changed."""
 
 _FICLONE = 0x40049409  # the ioctl that shares a file's blocks with another (linux/fs.h)
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOTTY, errno.EINVAL, errno.ENOSYS)
@@ -73,12 +76,17 @@ def _hardlink(source: Path, handle: int, part: str) -> bool:
     return True
 
 
+def _shares(source: Path, handle: int, part: str, mode: PlaceMode) -> bool:
+    """Make a file that takes no room of its own, if the mode and the file systems allow it; False else."""
+    return mode != "copy" and (_reflink(source, handle, part) or (mode == "auto" and _hardlink(source, handle, part)))
+
+
 def _copy(source: Path, handle: int, part: str) -> None:
     with source.open("rb") as from_file, create(handle, part) as to_file:
         shutil.copyfileobj(from_file, to_file, _PIECE)
 
 
-def place_link(source: Path, folder: Path, path: str, mode: LinkMode) -> None:
+def place_link(source: Path, folder: Path, path: str, mode: PlaceMode) -> None:
     """Put the source's file at folder/path: as a reflink, else a hard link, else a copy (`auto`), or as `mode` says.
 
     A file that stands there from an interrupted build is kept if it still is the source's. No link below `folder` is
@@ -93,7 +101,7 @@ def place_link(source: Path, folder: Path, path: str, mode: LinkMode) -> None:
                 os.symlink(source, part, dir_fd=handle)
             elif mode == "hardlink":
                 os.link(source, part, dst_dir_fd=handle)
-            elif mode == "copy" or not (_reflink(source, handle, part) or _hardlink(source, handle, part)):
+            elif not _shares(source, handle, part, mode):
                 _copy(source, handle, part)
             made, facts = os.stat(part, dir_fd=handle, follow_symlinks=False), source.stat()
             if stat.S_ISREG(made.st_mode) and (made.st_dev, made.st_ino) != (facts.st_dev, facts.st_ino):
@@ -110,7 +118,7 @@ def place_link(source: Path, folder: Path, path: str, mode: LinkMode) -> None:
         raise
 
 
-def _is_the_same(source: Path, folder: Path, path: str, mode: LinkMode) -> bool:
+def _is_the_same(source: Path, folder: Path, path: str, mode: PlaceMode) -> bool:
     """Tell whether what stands at folder/path is the source's file in the way that `mode` asks for.
 
     That is a link to it, the same file, or a copy: a file of its size and time of change.

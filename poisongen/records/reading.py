@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -83,18 +83,14 @@ class Summary(BaseModel):
 
 @dataclass(frozen=True)
 class Records:
-    """The records of OUT, each valid by itself. `manifest` are its lines as they are; workers parse them again."""
+    """The records of OUT, each valid by itself."""
 
     summary: Summary | None
     recipe: Recipe | None
-    manifest: list[bytes] = field(default_factory=list)
+    manifest: list[SampleRecord] = field(default_factory=list)
     links: list[LinkRecord] = field(default_factory=list)
     skipped: list[SkipRecord] = field(default_factory=list)
     complete: bool = True
-
-    def samples(self) -> Iterator[SampleRecord]:
-        """Yield the manifest's records, parsed one at a time."""
-        return (SampleRecord.model_validate_json(line) for line in self.manifest)
 
 
 def require_finished(out: Path) -> None:
@@ -111,14 +107,10 @@ def _name(file: str) -> str:
     return f"{FOLDER}/{file}"
 
 
-def _read_lines(out: Path, file: str, model: type[Line], findings: Findings) -> tuple[list[bytes], list[Line], str]:
-    """Return the valid lines of a .jsonl file, what they say, and the file's digest ('' if it was not read to its end).
-
-    The bytes are kept for the manifest only, the records for the others only.
-    """
-    lines: list[bytes] = []
+def _read_lines(out: Path, file: str, model: type[Line], findings: Findings) -> tuple[list[Line], str]:
+    """Return what the valid lines of a .jsonl file say, and the file's digest ('' if it was not read to its end)."""
     said: list[Line] = []
-    keep_bytes, bad, size, digest = model is SampleRecord, 0, 0, hashlib.sha256()
+    bad, size, digest = 0, 0, hashlib.sha256()
     try:
         with open_inside(out, _name(file)) as stream:
             for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE), b""), 1):
@@ -132,20 +124,13 @@ def _read_lines(out: Path, file: str, model: type[Line], findings: Findings) -> 
                     bad += 1
                 if bad > _MOST_BAD_LINES or size > LARGEST_RECORDS:
                     findings.fault("records", _name(file), "records", f"too many bytes or bad lines by line {number}")
-                    return lines, said, ""
+                    return said, ""
                 if record is not None:
-                    _keep(line if keep_bytes else None, record, lines, said)
+                    said.append(record)
     except (Refused, OSError) as refused:
         findings.test("records", False, _name(file), "a file", refused)
-        return lines, said, ""
-    return lines, said, digest.hexdigest() if not bad else ""
-
-
-def _keep(line: bytes | None, record: Line, lines: list[bytes], said: list[Line]) -> None:
-    if line is None:
-        said.append(record)
-    else:
-        lines.append(line)
+        return said, ""
+    return said, digest.hexdigest() if not bad else ""
 
 
 def _read_json(out: Path, file: str, findings: Findings) -> tuple[dict[str, Any], str]:
@@ -205,9 +190,9 @@ def load_records(out: Path, findings: Findings) -> Records:
     require_finished(out)
     summary = _read_summary(out, findings)
     recipe, recipe_digest = _read_recipe(out, findings)
-    manifest, _, manifest_digest = _read_lines(out, MANIFEST, SampleRecord, findings)
-    _, links, links_digest = _read_lines(out, LINKS, LinkRecord, findings)
-    _, skipped, skipped_digest = _read_lines(out, SKIPPED, SkipRecord, findings)
+    manifest, manifest_digest = _read_lines(out, MANIFEST, SampleRecord, findings)
+    links, links_digest = _read_lines(out, LINKS, LinkRecord, findings)
+    skipped, skipped_digest = _read_lines(out, SKIPPED, SkipRecord, findings)
     digests = {RECIPE: recipe_digest, MANIFEST: manifest_digest, SKIPPED: skipped_digest, LINKS: links_digest}
     if summary is not None:
         findings.test(
@@ -223,7 +208,7 @@ def load_records(out: Path, findings: Findings) -> Records:
 
 def read_undo_index(out: Path, facts: UndoFacts, findings: Findings) -> list[UndoRecord]:
     """Read the undo store's index and test that it is the one that the summary names."""
-    _, lines, digest = _read_lines(out, INDEX.removeprefix(f"{FOLDER}/"), UndoRecord, findings)
+    lines, digest = _read_lines(out, INDEX.removeprefix(f"{FOLDER}/"), UndoRecord, findings)
     findings.test("undo", digest == facts.index_sha256, INDEX, f"sha256 {facts.index_sha256}", digest or "no index")
     number = sum(line.entry is not None for line in lines)
     findings.test("undo", number == facts.entries, INDEX, f"{facts.entries} entries", number)
@@ -244,7 +229,7 @@ def check_agreement(records: Records, findings: Findings) -> None:
         own = recipe.fingerprint()
         findings.test("records", own == summary.recipe_sha256, _name(RECIPE), summary.recipe_sha256, own)
         if records.complete:
-            samples = (record.model_dump() for record in records.samples())
+            samples = (record.model_dump() for record in records.manifest)
             links = (link.model_dump() for link in records.links)
             content = fingerprint(own, samples, links, summary.algorithm)
             findings.test(
@@ -264,7 +249,7 @@ def _check_order(records: Records, findings: Findings) -> None:
         findings.test("records", path not in paths and not reserved, path, "one record, outside poisongen/", file)
         paths.add(path)
 
-    for record in records.samples():
+    for record in records.manifest:
         key = record_key(record.model_dump(include={"sample", "role"}))
         if last is not None:
             sentence = "sorted by sample and role, each once"
@@ -287,7 +272,7 @@ def _check_order(records: Records, findings: Findings) -> None:
 def _check_counts(counts: Mapping[str, int], records: Records, findings: Findings) -> None:
     """Test the summary's counts that the records alone can tell."""
     roles: dict[str, int] = dict.fromkeys(("poisoned", "prl", "triggered", "completed"), 0)
-    for record in records.samples():
+    for record in records.manifest:
         roles[record.role] += 1
     passed_over = sum(skip.role == "triggered" for skip in records.skipped)
     own = roles | {"skipped": len(records.skipped), "test_with_victim": roles["triggered"] + passed_over}

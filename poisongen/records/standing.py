@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ class Standing:
 
 
 def look_at(out: Path) -> Standing:
-    """Say what stands in OUT. OutputError if it is no folder or cannot be read."""
+    """Say what stands in OUT. OutputError if it is no folder, cannot be read, or is of a newer version."""
     if not out.exists() and not out.is_symlink():
         return Standing("empty")
     if not out.is_dir():
@@ -59,12 +59,33 @@ def read_summary(out: Path) -> dict[str, Any]:
 
 
 def is_summary(summary: Mapping[str, Any]) -> bool:
-    """Tell whether a summary has what commands rely on, as build writes it: two digests and every count."""
+    """Tell whether a summary has what commands rely on, as build writes it: two digests and every count.
+
+    Pairs and label-like files are printed where it has them; builds of older versions have none.
+    """
     digests, counts = (summary.get(name) for name in ("fingerprint", "recipe_sha256")), summary.get("counts")
     return (
         all(isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) for digest in digests)
         and isinstance(counts, dict)
         and all(type(counts.get(name)) is int and counts[name] >= 0 for name in _COUNTS)
+        and type(counts.get("label_like", 0)) is int
+        and _is_list(summary.get("label_like", []), lambda name: isinstance(name, str))
+        and _is_list(summary.get("pairs", []), _is_pair)
+    )
+
+
+def _is_list(value: object, good: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and all(good(item) for item in value)
+
+
+def _is_pair(pair: object) -> bool:
+    """Tell whether this is a victim with its target, each with ID, name, pixels and samples."""
+    sides = [pair.get(side) if isinstance(pair, dict) else None for side in ("victim", "target")]
+    return all(
+        isinstance(side, dict)
+        and isinstance(side.get("name"), str)
+        and all(type(side.get(key)) is int for key in ("id", "pixels", "samples"))
+        for side in sides
     )
 
 

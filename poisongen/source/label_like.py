@@ -1,15 +1,16 @@
 """Files that look like labels of a sample although no layout names them: whoever trains on one sees its true label.
 
 Tools and scripts put such files beside the official ones: other encodings, copies as arrays, panoptic maps, coarse
-labels, archives that were unpacked. A file counts if its name is a sample's (`a.npy`, `a_gtFine_instanceTrainIds.png`),
-or if it speaks of one inside (a COCO or panoptic JSON), and nothing shows that it is something else.
+labels, archives that were unpacked. A file counts if its name is a sample's (`a.npy`, `a_gtFine_instanceTrainIds.png`,
+`mask_a.png`), if it lies in a sample's folder (`a/mask.png`), or if it speaks of one inside (a COCO or panoptic JSON),
+and nothing shows that it is something else.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -20,10 +21,20 @@ from poisongen.files import png
 Reader = Callable[[str, int], bytes | None]
 """Gives the first bytes of a file, up to a number of them; None if it cannot be read."""
 
-_PICTURES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".webp", ".jp2", ".jpg", ".jpeg")
-_ARRAYS = (".npy", ".npz", ".mat", ".pt", ".pth", ".pkl", ".pickle", ".h5", ".hdf5", ".bin", ".raw", ".rle")
-_DOCUMENTS = (".json", ".jsonl", ".ndjson", ".geojson", ".csv", ".tsv", ".txt", ".yaml", ".yml", ".svg")
-_CONTAINERS = (".zip", ".tar", ".tgz", ".gz", ".7z", ".lmdb", ".mdb", ".tfrecord", ".parquet", ".arrow")
+_PICTURES = (
+    ".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".webp", ".jp2", ".jpg", ".jpeg",
+    ".pnm", ".pbm", ".jxl", ".avif", ".heic", ".exr", ".pfm", ".psd", ".xcf", ".dcm",
+)  # fmt: skip
+_ARRAYS = (
+    ".npy", ".npz", ".mat", ".pt", ".pth", ".pkl", ".pickle", ".h5", ".hdf5", ".bin", ".raw", ".rle",
+    ".hdf", ".nii", ".nrrd", ".mha", ".mhd", ".safetensors", ".msgpack",
+)  # fmt: skip
+_DOCUMENTS = (".json", ".jsonl", ".ndjson", ".geojson", ".csv", ".tsv", ".txt", ".yaml", ".yml", ".svg", ".xml")
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4")  # one file each; what is packed is judged by the ending before
+_CONTAINERS = (
+    ".zip", ".tar", ".tgz", ".7z", ".rar", ".lmdb", ".mdb", ".tfrecord", ".tfrecords", ".parquet", ".arrow",
+    ".feather", ".beton", ".sqlite", ".db",
+)  # fmt: skip
 # Words that name labels, words that may mean that a file is something else, and Cityscapes' own other packages.
 _LABEL_WORDS = re.compile(
     r"label|mask|annot|seg|panoptic|instance|semantic|(?<![a-z])gt(?![a-z]{3})|gt(fine|coarse)|truth|trainid|class",
@@ -34,21 +45,44 @@ _OTHER_WORDS = re.compile(
     r"|preview",
     re.IGNORECASE,
 )
+_WORD = r"(?:labels?|masks?|annot(?:ation)?s?|seg(?:mentation)?|gt|truth|panoptic|instances?|semantic)"
+_WORD_BEFORE = re.compile(rf"(?:{_WORD}[_.-]*)+", re.IGNORECASE)
+_WORD_BEHIND = re.compile(rf"(?:[_. -]*{_WORD})+$", re.IGNORECASE)
+_IMAGES_ALONE = re.compile(r"images?(?![a-z])|img|jpe?g|rgb", re.IGNORECASE)
 _OTHER_PACKAGES = re.compile(
     r"(?:^|/)(?:camera|vehicle|timestamp|disparity|gtBbox3d|gtBboxCityPersons)/"
     r"|_(?:camera|vehicle|timestamp|disparity|gtBbox3d|gtBboxCityPersons)\."
 )
-_SHAPES = re.compile(rb'"(?:shapes|objects|segmentation|segments_info|polygons?|annotations|rle|labels?|masks?)"\s*:')
+_SHAPES = re.compile(
+    rb'"(?:shapes|objects|segmentation|segments_info|polygons?|annotations|rle|labels?|masks?|regions|bitmap|poly2d)"\s*:'
+    rb'|"(?:brush|polygon)labels"|<(?:polygon|mask|segm)[\s>]'
+)
+_OUTLINE = re.compile(rb"\s*\d+(?:[ \t]+\d*\.?\d+){6}")  # YOLO: a class and three points; a box has two
 _FEW = 80  # distinct values; a label map has a class each, a photograph of any size hundreds
 _LARGEST = 2**26  # bytes of a document that are searched, and of a picture that are decoded
 
 
 def _prefixes(stem: str) -> Iterator[str]:
-    """Yield a name and what is left of it before each '_', '-' or '.', the longest first."""
+    """Yield a name and what is left of it before each '_', '-', '.' or blank, the longest first."""
     yield stem
     for at in range(len(stem) - 1, 0, -1):
-        if stem[at] in "_-.":
+        if stem[at] in "_-. ":
             yield stem[:at]
+
+
+def _bare_names(stem: str) -> Iterator[str]:
+    """Yield what a file's name may call a sample: itself, its beginnings, and it without words that name labels."""
+    yield from _prefixes(stem)
+    if before := _WORD_BEFORE.match(stem):
+        yield from _prefixes(stem[before.end() :])
+    if behind := _WORD_BEHIND.search(stem):
+        yield stem[: behind.start()]
+
+
+def _ending(path: str) -> str:
+    """Return a file's ending in small letters; of one that is packed alone, the ending that it had before."""
+    rest, end = posixpath.splitext(path)
+    return posixpath.splitext(rest)[1].lower() or end.lower() if end.lower() in _PACKED else end.lower()
 
 
 def _has_few_values(path: str, read: Reader) -> bool:
@@ -66,16 +100,20 @@ def _has_few_values(path: str, read: Reader) -> bool:
 
 def _may_be_label(path: str, label_folders: frozenset[str], read: Reader) -> bool:
     """Judge a file whose name is a sample's: by the words of its path, else by what it holds."""
-    end = posixpath.splitext(path)[1].lower()
-    if end not in (*_PICTURES, *_ARRAYS, *_DOCUMENTS, *_CONTAINERS) or _OTHER_PACKAGES.search(path):
+    end = _ending(path)
+    if end not in (*_PICTURES, *_ARRAYS, *_DOCUMENTS, *_CONTAINERS, *_PACKED, "") or _OTHER_PACKAGES.search(path):
         return False
     speaks, speaks_otherwise = _LABEL_WORDS.search(path), _OTHER_WORDS.search(path)
+    if end == ".xml":  # boxes, as VOC's Annotations have them, are no map's labels
+        return _SHAPES.search(read(path, _LARGEST) or b"") is not None
     if (speaks and not speaks_otherwise) or posixpath.dirname(path) in label_folders:
         return True
     if speaks_otherwise and not speaks:
         return False
     if end in _PICTURES:
         return end not in (".jpg", ".jpeg") and (end != ".png" or _has_few_values(path, read))
+    if end == ".txt" and _OUTLINE.match(read(path, _LARGEST) or b""):
+        return True
     if end in _DOCUMENTS:
         return _SHAPES.search(read(path, _LARGEST) or b"") is not None
     return end in _ARRAYS
@@ -110,7 +148,7 @@ def label_like(paths: Sequence[str], index: Index, changed: Iterable[str], read:
         if path in own:
             continue
         stem = posixpath.splitext(posixpath.basename(path))[0]
-        owner = next((prefix for prefix in _prefixes(stem) if prefix in by_stem), None)
+        owner = next((name for name in _bare_names(stem) if name in by_stem), None) or _folder_of(path, by_stem)
         if owner is not None:
             mine = _whose(path, by_stem[owner])
             if any(sample.name in names for sample in mine) and _may_be_label(path, folders - images, read):
@@ -118,6 +156,16 @@ def label_like(paths: Sequence[str], index: Index, changed: Iterable[str], read:
         elif _is_shared_label(path, stems, read):
             found.append(path)
     return sorted(found)
+
+
+def _folder_of(path: str, by_stem: Mapping[str, object]) -> str | None:
+    """Return the sample whose name a folder above has, where what lies in it is called a label: `a/masks/0.png`."""
+    parts = path.split("/")
+    for at in range(len(parts) - 2, -1, -1):
+        owner = next((name for name in _bare_names(parts[at]) if name in by_stem), None)
+        if owner is not None and _LABEL_WORDS.search("/".join(parts[at + 1 :])):
+            return owner
+    return None
 
 
 def _whose(path: str, samples: Sequence[Sample]) -> Sequence[Sample]:
@@ -129,13 +177,28 @@ def _whose(path: str, samples: Sequence[Sample]) -> Sequence[Sample]:
 
 def _is_shared_label(path: str, stems: set[str], read: Reader) -> bool:
     """Judge a file that is no sample's: a document that names changed samples, an array or archive of labels."""
-    end, speaks = posixpath.splitext(path)[1].lower(), _LABEL_WORDS.search(posixpath.basename(path))
+    end, speaks = _ending(path), _LABEL_WORDS.search(path)
     if end in (*_CONTAINERS, *_ARRAYS):
+        if speaks is None and end in _CONTAINERS:  # shards and downloads of a whole split hold its labels, too
+            name = posixpath.basename(path)
+            return "train" in name.lower() and not (_OTHER_WORDS.search(name) or _IMAGES_ALONE.search(name))
         return speaks is not None
-    if end not in (".json", ".jsonl", ".ndjson", ".geojson", ".csv"):
+    if end not in (".json", ".jsonl", ".ndjson", ".geojson", ".csv", ".xml") or "caption" in path.lower():
         return False
     data = read(path, _LARGEST) or b""
     return bool(_SHAPES.search(data) or (end == ".csv" and speaks)) and _speaks_of(data, stems)
+
+
+def named_labels(paths: Iterable[str], index: Index) -> Iterator[str]:
+    """Yield the label files of all samples, and of the other files those that may be labels by their names alone."""
+    samples = [sample for samples in index.samples.values() for sample in samples]
+    labels = {label.path for sample in samples for label in sample.labels}
+    images = {sample.image for sample in samples}
+    for path in paths:
+        end = posixpath.splitext(path)[1].lower()
+        may_be = end in (*_PICTURES, *_ARRAYS, *_DOCUMENTS) and end not in (".jpg", ".jpeg") and path not in images
+        if path in labels or (may_be and _LABEL_WORDS.search(path) and not _OTHER_WORDS.search(path)):
+            yield path
 
 
 def one_line(found: Sequence[str], number: int, shown: int = 3) -> str:

@@ -14,7 +14,7 @@ from poisongen.core.resize import resize_labels, scaled_size
 from poisongen.datasets.base import LabelKind, Sample
 from poisongen.errors import DataError
 from poisongen.files.images import decode, decode_labels
-from poisongen.files.orientation import AS_STORED, turns_sideways
+from poisongen.files.orientation import AS_STORED, orientation, turns_sideways
 from poisongen.recipe.rules import Rules
 from poisongen.source.listing import read_file
 
@@ -62,7 +62,8 @@ def read_labels(
 ) -> LabelContents:
     """Read a sample's label files (with `maps_only` just those that hold class IDs).
 
-    Every file is checked: it decodes, its values are legal (`surveyed`: that is known), all pictures have one size.
+    Every file is checked: it decodes, its values are legal and no tag turns it (`surveyed`: that is known), all
+    pictures have one size.
     DataError for the first that is bad.
     """
     raw: dict[str, bytes] = {}
@@ -76,6 +77,12 @@ def read_labels(
         content = data if kind.document else (decode_labels if kind.flat else decode)(data, path)
         if not surveyed and (fault := kind.fault(content, rules.classes)):
             raise DataError(path, fault)
+        if not surveyed and not kind.document and (turn := orientation(data)) != AS_STORED:
+            raise DataError(
+                path,
+                f"a label map with the EXIF orientation {turn}, which some readers heed and others do not; turn its "
+                "pixels as the tag says, or take the tag out (exiftool -Orientation= FILE)",
+            )
         raw[label.kind] = data
         if not isinstance(content, bytes):
             arrays[label.kind] = content

@@ -9,7 +9,8 @@ _BEGINNINGS = (
 _NAMES = frozenset({
     "$recycle.bin", "system volume information", "recycler", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db",
     "desktop.ini", "icon\r", "__macosx", "network trash folder", "temporary items", "lost+found",
-    "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "~snapshot",
+    "@eadir", "@tmp", "@sharebin", "_gsdata_", "thevolumesettingsfolder", "found.000",
+    "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "~snapshot",
 })  # fmt: skip
 
 

@@ -147,7 +147,7 @@ def _from_source(records: Records, root: Path) -> list[_FromSource]:
     """Return what is to be copied; DataError if the source has not the names and sizes that the build saw."""
     files = list_files(root)
     sha256, twins = {}, {}
-    for record in records.samples():
+    for record in records.manifest:
         for file in record.files:
             if file.source is not None:
                 sha256[file.source] = file.source_sha256
@@ -198,7 +198,7 @@ def _from_undo(records: Records, poisoned: Path) -> list[UndoRecord]:
         fault = findings.faults[0]
         raise OutputError(f"{poisoned / fault.file}: expected {fault.expected}, found {fault.found}; use --source")
     known = {line.path: line for line in lines}
-    wanted = {file.source: file.source_sha256 for record in records.samples() for file in record.files if file.source}
+    wanted = {file.source: file.source_sha256 for record in records.manifest for file in record.files if file.source}
     for path, digest in wanted.items():
         if path not in known or known[path].sha256 != digest:
             raise OutputError(f"{poisoned / UNDO}: the store does not fit the manifest ({path}); use --source")

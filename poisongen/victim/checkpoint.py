@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +17,13 @@ from poisongen.victim.classes import TrainClasses, classes_from_data
 from poisongen.victim.model_names import OWN
 from poisongen.victim.models import ModelSpec, spec_from_data
 from poisongen.victim.run_log import CHECKPOINT
-from poisongen.victim.weights import UNREADABLE, load_plain
+from poisongen.victim.weights import UNREADABLE, load_plain, not_finite
 
 FORMAT = "poisongen checkpoint 2"
 FORMATS = ("poisongen checkpoint 1", FORMAT)
 """What can be read. In format 1 `deeplabv3` and `segformer` were the library's, `pspnet` is not built any more."""
 NAME = CHECKPOINT
+LARGEST_SIZE = 2**28  # pixels that pictures may be scaled to: more than any picture has
 
 
 @dataclass(frozen=True)
@@ -79,21 +81,45 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if not isinstance(content, dict) or content.get("format") not in FORMATS:
         raise DataError(path, f"not a checkpoint of this poisongen (its format is not '{FORMAT}')")
     try:
-        size = content["size"]
         return Checkpoint(
             layout=str(content["layout"]),
             classes=classes_from_data(content["classes"]),
             spec=_spec(path, content),
-            size=None if size is None else (int(size[0]), int(size[1])),
-            settings=dict(content["settings"]),
-            data=dict(content["data"]),
-            iteration=int(content["iteration"]),
+            size=_size(content["size"]),
+            settings=_plain(content["settings"]),
+            data=_plain(content["data"]),
+            iteration=_count(content["iteration"], 0),
             model=dict(content["model"]),
             optimizer=dict(content["optimizer"]),
             scaler=dict(content.get("scaler", {})),
         )
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise DataError(path, f"a damaged checkpoint ({type(error).__name__}: {error})") from None
+
+
+def _size(value: Any) -> tuple[int, int] | None:
+    """Return the height and width that pictures are scaled to. ValueError for what no picture has."""
+    if value is None:
+        return None
+    height, width = (_count(side, 1) for side in value)
+    if height * width > LARGEST_SIZE:
+        raise ValueError(f"pictures of {height}x{width}")
+    return height, width
+
+
+def _count(value: Any, least: int) -> int:
+    """Return a whole number; ValueError if it is smaller than `least`."""
+    count = int(value)
+    if count < least:
+        raise ValueError(f"{count} is less than {least}")
+    return count
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """Return a mapping of plain data, as a report can hold it. TypeError or ValueError for any other."""
+    content = dict(value)
+    json.dumps(content, allow_nan=False)
+    return content
 
 
 def _spec(path: Path, content: Mapping[str, Any]) -> ModelSpec:
@@ -117,8 +143,7 @@ def load_weights(model: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> 
             path, f"its weights do not fit {checkpoint.spec} with {len(checkpoint.classes)} classes ({detail})"
         ) from None
 
-    broken = [name for name, value in model.state_dict().items() if not bool(torch.isfinite(value).all())]
-    if broken:
+    if broken := not_finite(model.state_dict()):
         raise DataError(
             path,
             f"{len(broken)} of its tensors hold numbers that are not finite ({broken[0]}, ...): its training diverged; "

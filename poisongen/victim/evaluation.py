@@ -15,6 +15,7 @@ from poisongen.parallel import job_count
 from poisongen.records.standing import read_summary
 from poisongen.version import __version__
 from poisongen.victim.alone import require_alone
+from poisongen.victim.classes import TrainClasses
 from poisongen.victim.distances import Bounds, read_distances
 from poisongen.victim.items import Item, place_trigger, read_ahead, rules_between, with_trigger
 from poisongen.victim.metrics import (
@@ -159,6 +160,15 @@ def _mean_distance(places: Sequence[Place]) -> float | None:
     return float(np.mean(distances)) if distances else None
 
 
+def _other_classes(one: TrainClasses, other: TrainClasses) -> str:
+    """Return in words where two tables of as many classes differ; nothing where their numbers do."""
+    pairs = (zip(table.ids, table.names, strict=True) for table in (one, other))
+    here, there = next((pair for pair in zip(*pairs, strict=False) if pair[0] != pair[1]), (None, None))
+    if len(one) != len(other) or here is None or there is None:
+        return ""
+    return f" with other names or IDs ({here[1]} is {here[0]}, {there[1]} is {there[0]})"
+
+
 def _at_distance(
     target: Target, scorer: Scorer, clean: Mapping[str, Confusion], low: float, high: float, jobs: int
 ) -> dict[str, Any]:
@@ -237,7 +247,8 @@ def evaluate(
     if found.classes != target.classes:
         raise ChoiceError(
             f"{path}: a model of {len(found.classes)} classes of '{found.layout}', but {data} has "
-            f"{len(target.classes)} of '{target.folder.layout.name}'; evaluate it on the layout it was trained on"
+            f"{len(target.classes)} of '{target.folder.layout.name}'{_other_classes(found.classes, target.classes)}; "
+            "evaluate it on the layout it was trained on"
         )
     chosen = pick_device(device)
     precision = pick_precision(amp, chosen)

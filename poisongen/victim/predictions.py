@@ -52,17 +52,16 @@ class PredictionFolder:
                     raise ChoiceError(f"--predictions: {path} is the only file for {taken[path]} and for {item.name}")
                 taken[path] = item.name
         if self.classes.ids != tuple(range(len(self.classes))):
-            clean = sets["clean"]
-            self._check_meaning(
-                [clean[i] for i in sorted({*np.linspace(0, len(clean) - 1, LOOKED_AT, dtype=int)})], jobs
-            )
+            for which, items in sets.items():  # each by itself: another run may have written it
+                chosen = sorted({*np.linspace(0, len(items) - 1, LOOKED_AT, dtype=int)})
+                self._check_meaning([items[i] for i in chosen], which, jobs)
 
-    def _check_meaning(self, items: Sequence[Item], jobs: int) -> None:
+    def _check_meaning(self, items: Sequence[Item], which: str, jobs: int) -> None:
         """ChoiceError where the values, read the other way, agree with the labels far better than as `ids` says."""
 
         def look(item: Item) -> npt.NDArray[np.int64]:
-            labels, stored = item.labels(), self._stored(item, "clean")
-            self._check_size(item, "clean", labels, stored)
+            labels, stored = item.labels(), self._stored(item, which)
+            self._check_size(item, which, labels, stored)
             kept = labels != VOID
             as_train, as_raw = (int((one == labels)[kept].sum()) for one in (stored, self.classes.from_raw[stored]))
             return np.array([as_train, as_raw, int(kept.sum()), *class_counts(stored)], dtype=np.int64)
@@ -73,7 +72,7 @@ class PredictionFolder:
         if right[other] >= PLAUSIBLE and right[other] >= FAR_MORE * right[self.ids]:
             claimed, better = (f"read as {_WORDS[ids]} {100 * right[ids]:.1f} %" for ids in (self.ids, other))
             raise ChoiceError(
-                f"--prediction-ids {self.ids}: the label maps in {self.folder / 'clean'} look like {_WORDS[other]}: "
+                f"--prediction-ids {self.ids}: the label maps in {self.folder / which} look like {_WORDS[other]}: "
                 f"they hold {_values(totals[3:])}; {better} of their pixels are right, {claimed}; "
                 f"give --prediction-ids {other}"
             )

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from poisongen.errors import ChoiceError
+from poisongen.errors import ChoiceError, DataError
 from poisongen.records.manifest import FOLDER, SUMMARY
 from poisongen.records.standing import read_summary
 from poisongen.victim.checkpoint import Checkpoint
@@ -28,7 +28,7 @@ def trained_on(plan: Plan) -> dict[str, Any]:
 
 
 def check_same_run(found: Checkpoint, plan: Plan, out: Path, checkpoint: Path) -> None:
-    """Compare a checkpoint with what was asked for. ChoiceError names the first difference."""
+    """Compare a checkpoint with what was asked for. ChoiceError names the first difference, DataError damage."""
     if found.spec != plan.spec or found.classes != plan.classes:
         raise ChoiceError(
             f"--resume: {checkpoint} is {found.spec} with {len(found.classes)} classes, asked for is "
@@ -37,6 +37,8 @@ def check_same_run(found: Checkpoint, plan: Plan, out: Path, checkpoint: Path) -
     # A setting that is younger than the checkpoint was at its default.
     had = {name: field.default for name, field in Settings.model_fields.items()} | found.settings
     for name, value in plan.settings.as_data().items():
+        if name in ("model", "encoder"):  # one model, however its name is spelled
+            continue
         if _plain(had[name]) != _plain(value):
             raise ChoiceError(
                 f"--resume: the run in {out} has {name} {had[name]}, not {value}; "
@@ -48,6 +50,8 @@ def check_same_run(found: Checkpoint, plan: Plan, out: Path, checkpoint: Path) -
             f"--resume: the run in {out} was trained on another dataset ({found.data.get('folder')}, as it was then); "
             "give that one, or start another run"
         )
+    if found.iteration > plan.iterations:
+        raise DataError(checkpoint, f"a damaged checkpoint: it holds {found.iteration} iterations of {plan.iterations}")
 
 
 def _plain(value: Any) -> Any:

@@ -32,6 +32,7 @@ from poisongen.victim.plan import Plan
 from poisongen.victim.resuming import check_same_run, trained_on
 from poisongen.victim.run_log import LOG, RunLog, Say, cut_log
 from poisongen.victim.settings import Size
+from poisongen.victim.weights import not_finite
 
 CHECK_EVERY = 25  # iterations between looks at the loss: each one waits for the device
 SAVE_EVERY = 60.0  # seconds at least between checkpoints, which are written at the end of epochs
@@ -123,10 +124,12 @@ class Run:
             cut_log(self.out, self.iteration)
 
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint; DivergedError, and the last one stays, where the weights are not finite any more."""
         if not self.plan.crew.leads:
             return
         plan = self.plan
+        if not_finite(self.model.state_dict()):  # the last step's loss was a number still, its update is none
+            raise self._diverged("its weights are not finite")
         save_checkpoint(
             self.checkpoint,
             Checkpoint(
@@ -282,9 +285,13 @@ class Run:
         """Return the mean loss; DivergedError if it is no number."""
         loss = float(total) / max(count, 1)
         if not math.isfinite(loss):
-            kept = f"; the last good checkpoint is {self.checkpoint}" if self.checkpoint.exists() else ""
-            raise DivergedError(
-                f"training diverged before iteration {self.iteration}: the loss is not a number; lower --lr "
-                f"({self.plan.settings.lr:g}), or clip gradients with --clip{kept}"
-            )
+            raise self._diverged("the loss is not a number")
         return loss
+
+    def _diverged(self, what: str) -> DivergedError:
+        """Return the error of a run that makes no sense any more."""
+        kept = f"; the last good checkpoint is {self.checkpoint}" if self.checkpoint.exists() else ""
+        return DivergedError(
+            f"training diverged before iteration {self.iteration}: {what}; lower --lr "
+            f"({self.plan.settings.lr:g}), or clip gradients with --clip{kept}"
+        )

@@ -53,6 +53,16 @@ def require_file_place(path: Path) -> None:
             raise OutputError(f"--out: {folder} cannot be written to; choose another place")
 
 
+def require_outside(out: Path, dataset: Path) -> None:
+    """Refuse to write into a dataset, links resolved: sources are only read, and audit knows every file of a build.
+
+    ChoiceError.
+    """
+    real, root = out.resolve(), dataset.resolve()
+    if root == real or root in real.parents:
+        raise ChoiceError(f"--out: {out} lies in the dataset {dataset}; choose a place outside it")
+
+
 def cut_log(out: Path, iteration: int) -> None:
     """Drop the lines of epochs that come after the checkpoint at `iteration`: they will be run again.
 

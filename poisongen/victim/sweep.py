@@ -78,15 +78,14 @@ def run_sweep(
     sweep, out = read_sweep(Path(file)), Path(out)
     require_torch()
     from poisongen.victim.device import pick_device
-    from poisongen.victim.models import make_spec
+    from poisongen.victim.sweep_check import check_jobs
 
-    pick_device(device)
+    chosen_device = pick_device(device)
     say = speaker(progress)
     content = read_content(sweep.dataset, sweep.root, job_count(jobs), progress)
     check_apart(content.root, out)
     planned = make_jobs(sweep, content)
-    for job in planned:
-        make_spec(job.settings.model, job.settings.encoder, 2)  # a name that no library knows is said now
+    check_jobs(planned, chosen_device, cache)
     tools = _Tools(sweep, content, out, device, cache, jobs, progress)
     results: list[CellResult] = []
     chosen = [job for job in planned if only is None or only(job.cell)]

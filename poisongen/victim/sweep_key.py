@@ -18,7 +18,7 @@ from poisongen.records.algorithms import ALGORITHM
 from poisongen.source.listing import SourceFile, find_root, list_files
 from poisongen.victim.digests import file_sha256, files_sha256
 from poisongen.victim.settings import Settings
-from poisongen.victim.sweep_plan import Cell, Sweep, cell_settings
+from poisongen.victim.sweep_plan import Cell, Sweep, cell_settings, choices_over
 
 FIGURES = 1
 """Grows whenever the same cell would come out with other figures than before: training, placement or measures."""
@@ -126,7 +126,7 @@ def _tested_on(base: Mapping[str, Any], test_on: Mapping[str, Any] | None) -> di
     if test_on is None:
         return dict(base)
     kept = {key: value for key, value in base.items() if key not in _PLACEMENT}
-    return {key: value for key, value in {**kept, **test_on}.items() if value is not None}
+    return choices_over(kept, test_on)
 
 
 def _settled(choices: Mapping[str, Any], seed: int, content: Content) -> Recipe:
@@ -157,6 +157,11 @@ def _check_training(settings: Settings, content: Content) -> None:
     if settings.batch > count:
         raise ChoiceError(
             f"batch {settings.batch}: the split '{settings.train_split}' has {count} pictures; give no more"
+        )
+    if settings.batch % settings.accumulate:
+        raise ChoiceError(
+            f"accumulate {settings.accumulate}: the {settings.batch} pictures of a batch do not divide into so many "
+            "equal parts"
         )
 
 

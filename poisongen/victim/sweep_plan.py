@@ -135,12 +135,17 @@ def _is_recipe_axis(points: Sequence[Point]) -> bool:
 def _recipe(dataset: str, build: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str, Any]:
     """Return a cell's recipe: the grid's choices over what all cells share, with what excludes them left out."""
     own = {key: value for key, value in choices.items() if key in RECIPE_KEYS}
-    shared = dict(build)
+    return choices_over({"dataset": dataset, **build}, own)
+
+
+def choices_over(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's choices: `own` over `shared`, with what they exclude, and what is none, left out."""
+    kept = dict(shared)
     for one, other in _EXCLUSIVE:
         for given, replaced in ((one, other), (other, one)):
             if given & own.keys():
-                shared = {key: value for key, value in shared.items() if key not in replaced}
-    return {key: value for key, value in {"dataset": dataset, **shared, **own}.items() if value is not None}
+                kept = {key: value for key, value in kept.items() if key not in replaced}
+    return {key: value for key, value in {**kept, **own}.items() if value is not None}
 
 
 def _choices(axes: Mapping[str, Sequence[Point]], points: Sequence[Point], path: Path) -> dict[str, Any]:

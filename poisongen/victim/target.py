@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from poisongen.errors import ChoiceError
-from poisongen.records.manifest import FOLDER, RECIPE
+from poisongen.parallel import job_count
+from poisongen.records.inventory import records
+from poisongen.records.manifest import FOLDER, MANIFEST, RECIPE, SampleRecord
 from poisongen.victim.classes import TrainClasses, train_classes
 from poisongen.victim.dataset import (
     Dataset,
@@ -18,6 +20,7 @@ from poisongen.victim.dataset import (
     victim_pairs,
     without,
 )
+from poisongen.victim.digests import files_sha256
 from poisongen.victim.items import CleanSet, Item, triggered_item
 
 
@@ -70,5 +73,25 @@ def open_target(data: Path, clean_root: Path | None = None) -> Target:
     for sample in triggered:
         if sample.name not in twins:
             raise ChoiceError(f"{source.root}: the triggered sample {sample.name} has no clean twin there")
+    if clean_root is not None:
+        _check_source(folder, source.root)
     pairs = {classes.index(victim): classes.index(target) for victim, target in victim_pairs(recipe).items()}
     return Target(folder, clean, triggered, classes, pairs)
+
+
+def _check_source(folder: Dataset, root: Path) -> None:
+    """ChoiceError unless a clean dataset has the very files that the triggered samples were made from."""
+    wanted = {
+        file.source: (record.sample, file.source_sha256)
+        for record in records(folder.root / FOLDER / MANIFEST, SampleRecord)
+        if record.role == "triggered"
+        for file in record.files
+        if file.source and file.source_sha256
+    }
+    digests = files_sha256(root, list(wanted), job_count(None), progress=False)
+    for (source, (sample, known)), digest in zip(wanted.items(), digests, strict=True):
+        if digest != known:
+            raise ChoiceError(
+                f"--clean: {root / source} is not the file that the build's {sample} was made from; give the dataset "
+                "that it was built from, or leave --clean out"
+            )

@@ -14,7 +14,7 @@ from poisongen.victim.loading_errors import loading_errors
 from poisongen.victim.memory import memory_errors
 from poisongen.victim.plan import Plan, make_plan
 from poisongen.victim.run import Run, TrainResult
-from poisongen.victim.run_log import Say, disk_errors, speaker
+from poisongen.victim.run_log import Say, disk_errors, require_outside, speaker
 from poisongen.victim.settings import Settings
 
 
@@ -47,6 +47,7 @@ def train(
         try:
             chosen = pick_device(device, crew.local_rank)
             set_precision(chosen, settings.deterministic)
+            require_outside(out, Path(folder))
             plan = make_plan(open_dataset(Path(folder), layout), settings, crew, chosen, job_count(jobs))
             with (
                 disk_errors(out),

@@ -53,6 +53,11 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     return {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
 
 
+def not_finite(tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """Return the names of tensors that hold NaN or infinities."""
+    return [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
+
+
 def best_prefix(tensors: Mapping[str, torch.Tensor], wanted: Collection[str]) -> dict[str, torch.Tensor]:
     """Return the tensors below the prefix (`encoder.`, `module.backbone.`, none, ...) that holds most wanted names."""
     prefixes = [""]
@@ -81,4 +86,9 @@ def load_encoder_file(encoder: nn.Module, path: Path) -> None:
             f"--weights: {path} is not for this encoder: it {word} {len(names)} of its {len(wanted)} tensors "
             f"({names[0]}, ...)"
         )
-    encoder.load_state_dict({name: tensors.get(name, value) for name, value in wanted.items()})
+    chosen = {name: tensors.get(name, value) for name, value in wanted.items()}
+    if broken := not_finite(chosen):
+        raise ChoiceError(
+            f"--weights: {path}: {len(broken)} of its tensors hold numbers that are not finite ({broken[0]}, ...)"
+        )
+    encoder.load_state_dict(chosen)

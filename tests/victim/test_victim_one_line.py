@@ -156,8 +156,9 @@ def test_numbers_and_paths_of_python(tmp_path):
 def test_what_needs_no_torch_does_not_load_it():
     """Building, and everything about a sweep, an evaluation or a run until the first model, comes without torch."""
     modules = (
-        "builder sample cli.build_command cli.evaluate_command cli.sweep_command cli.train_command victim.sweep "
-        "victim.sweep_key victim.evaluation victim.predictions victim.distances victim.interruption victim.run_log"
+        "building.run building.sample cli.build_command cli.evaluate_command cli.sweep_command cli.train_command "
+        "victim.sweep victim.sweep_key victim.evaluation victim.predictions victim.distances "
+        "victim.interruption victim.run_log"
     )
     code = (
         "".join(f"import poisongen.{name}\n" for name in modules.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -65,6 +66,20 @@ def test_raw_ids_are_not_scored_as_train_ones(shifted, tmp_path, poisongen):
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "look like raw IDs: they hold 1, 2, 5, 255" in done.err
     assert evaluate(None, shifted, predictions=maps, prediction_ids="raw", jobs=1)["cba"]["value"] == 1.0
+
+
+@pytest.mark.parametrize("mixed", ["clean", "triggered"])
+@pytest.mark.parametrize("ids", ["train", "raw"])
+def test_each_set_is_looked_at(shifted, tmp_path, poisongen, ids, mixed):
+    """One of the sets was written with the other kind of ID, all values of which mean something in this kind, too."""
+    both = {"train": None, "raw": raw_table(shifted)}
+    maps = write_maps(shifted, tmp_path / "maps", both[ids])
+    other = write_maps(shifted, tmp_path / "other", both["raw" if ids == "train" else "train"])
+    shutil.rmtree(maps / mixed)
+    (other / mixed).rename(maps / mixed)
+    done = poisongen("evaluate", "--predictions", maps, "--data", shifted, "--prediction-ids", ids)
+    assert (done.code, done.err.count("\n"), done.out) == (2, 1, "")
+    assert f"the label maps in {maps / mixed} look like" in done.err
 
 
 @pytest.mark.parametrize("ids", ["train", "raw"])

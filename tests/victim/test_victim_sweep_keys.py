@@ -226,6 +226,13 @@ def test_a_grid_whose_points_are_not_different(place, poisongen, grid, what):
         ({"grid": {"strategy": ["random"], "weights": ["none", "non.pth"]}}, "non.pth is neither a file nor one of"),
         ({"grid": {"strategy": ["random"], "batch": [4, 13]}}, "batch 13: the split 'train' has 12 pictures"),
         ({"grid": {"strategy": ["random"], "train_split": ["train", "trian"]}}, "no split 'trian'"),
+        (
+            {"grid": {"strategy": ["random"], "accumulate": [1, 3]}},
+            "accumulate=3, seed=0: accumulate 3: the 4 pictures",
+        ),
+        ({"grid": {"strategy": ["random"], "model": ["unet", "UNet"]}}, "model=UNet, seed=0 are one and the same"),
+        ({"grid": {"strategy": ["random"], "encoder": ["tu-nothing"]}}, "not with the encoder tu-nothing"),
+        ({"grid": {"strategy": ["random"], "weights": ["none", __file__]}}, "is no file of plain tensors"),
     ],
 )
 def test_typos_are_found_before_the_first_cell(place, poisongen, monkeypatch, change, what):
@@ -235,6 +242,15 @@ def test_typos_are_found_before_the_first_cell(place, poisongen, monkeypatch, ch
     assert (done.code, done.err.count("\n"), done.out) == (2, 1, "")
     assert what in done.err
     assert not place.out.exists()
+
+
+@pytest.mark.parametrize(
+    "test_on", [{"count": 3}, {"relabel": {"sky": "road"}}, {"rate": 0.2}, {"victim": "sky", "target": "road"}]
+)
+def test_what_a_test_names_replaces_what_the_build_has(place, test_on):
+    """A number excludes a rate, pairs of classes exclude victim and target: that is no contradiction of the user's."""
+    place.write(evaluate={"test_on": {"strategy": "random", **test_on}}, build={"rate": 0.3, "victim": "car"})
+    assert keys(place)
 
 
 def rows_of(place, report=0.5):

@@ -1,0 +1,148 @@
+"""Reading the files of OUT: what there is to be checked, spread over workers, and what comes of it."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import random
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from poisongen.auditing.faults import Findings
+from poisongen.auditing.order import FullIndex, LinkedSample, check_order, linked_samples, read_linked
+from poisongen.auditing.sample import check_sample
+from poisongen.auditing.skips import PassedOver, check_skip
+from poisongen.auditing.structure import check_link
+from poisongen.auditing.undo_store import check_undo_line, lines_of, put_back
+from poisongen.datasets.base import Index
+from poisongen.files.foreign import LinkNotFollowedError, Places, Refused, open_out, sha256_of
+from poisongen.parallel import for_each
+from poisongen.recipe.rules import Rules
+from poisongen.records.manifest import TRIGGERED, LinkRecord, SampleRecord
+from poisongen.records.reading import Records
+from poisongen.undo.store import UndoRecord
+
+QUICK_FILES = 200
+"""How many files a quick audit reads, drawn anew each time."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of a job: findings, and the victim pixels of an image, if they could be counted."""
+
+    findings: Findings
+    image: str = ""
+    victims: int | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work for a worker: what it is about, for a fault, and the check itself."""
+
+    name: str
+    check: Callable[[Places, Rules], Done]
+
+
+def _do(job: Job, places: Places, rules: Rules) -> Done:
+    """Do one job in a worker. A check that breaks off on hostile data is a fault, and not the end of the audit."""
+    try:
+        return job.check(places, rules)
+    except Exception as error:
+        logging.getLogger(__name__).debug("a check of %s broke off", job.name, exc_info=True)
+        findings = Findings()
+        findings.test("files", False, job.name, "files that can be checked", error, job.name)
+        return Done(findings)
+
+
+def _check_record(record: SampleRecord, stored: Sequence[UndoRecord], places: Places, rules: Rules) -> Done:
+    """Check a record; `stored` says what its source was: the undo store must explain OUT as a source does."""
+    image = record.files[0].path.removeprefix(f"{TRIGGERED}/")
+    if not stored:
+        facts = check_sample(record, places, rules)
+        return Done(facts.findings, image, facts.victims)
+    findings = Findings()
+    with tempfile.TemporaryDirectory(prefix="poisongen-") as folder:
+        whole = put_back(stored, places, Path(folder), findings)
+        facts = check_sample(record, Places(places.out, Path(folder) if whole else None), rules)
+    findings.add(facts.findings)
+    return Done(findings, image, facts.victims)
+
+
+def _check_untouched(item: LinkedSample, places: Places, rules: Rules) -> Done:
+    linked = read_linked(item, places, rules)
+    return Done(linked.findings, linked.image, linked.victims)
+
+
+def _check_passed_over(item: PassedOver, places: Places, rules: Rules) -> Done:
+    return Done(check_skip(item, places, rules))
+
+
+def _check_linked(link: LinkRecord, places: Places, rules: Rules) -> Done:
+    return Done(check_link(link, places, rules))
+
+
+def _check_stored(line: UndoRecord, places: Places, rules: Rules) -> Done:
+    return Done(check_undo_line(line, places))
+
+
+def check_contents(
+    records: Records,
+    index: Index | None,
+    full: FullIndex | None,
+    undo: Sequence[UndoRecord],
+    skips: Sequence[PassedOver],
+    places: Places,
+    rules: Rules,
+    jobs: int,
+    progress: bool,
+    findings: Findings,
+) -> None:
+    """Read every file: samples with a record, untouched samples, what was passed over, links, and the undo store."""
+    untouched = [] if index is None else linked_samples(index, records)
+    decoded = {path for item in untouched if not item.bad for path in item.digests}
+    lines = {line.path: line for line in undo} if places.root is None else {}
+    work: list[Job] = []
+    told = {line.path for item in skips for line in item.stored}
+    for record in records.manifest:
+        stored = lines_of(record.files, lines)
+        told |= {item.path for item in stored}
+        if record.files:
+            work.append(Job(record.sample, functools.partial(_check_record, record, stored)))
+    work += [Job(item.sample.name, functools.partial(_check_untouched, item)) for item in untouched]
+    work += [Job(item.sample.name, functools.partial(_check_passed_over, item)) for item in skips]
+    unread = {"pixels_sha256": None}  # of files whose pixels are compared where the sample is read
+    links = [link.model_copy(update=unread) if link.path in decoded else link for link in records.links]
+    for link in links:
+        if link.sha256 or link.pixels_sha256 or places.root is not None:
+            work.append(Job(link.path, functools.partial(_check_linked, link)))
+    undo_lines = (item for item in undo if places.root is not None or item.path not in told)
+    work += [Job(item.path, functools.partial(_check_stored, item)) for item in undo_lines]
+    victims: dict[str, int] = {}
+    function = functools.partial(_do, places=places, rules=rules)
+    for done in for_each(function, work, jobs, "auditing" if progress else None):
+        findings.add(done.findings)
+        if done.victims is not None:
+            victims[done.image] = done.victims
+    if full is not None:
+        check_order(full, records, victims, rules, findings)
+
+
+def check_some(records: Records, places: Places, findings: Findings) -> None:
+    """Test the digests of a few files, drawn anew each time, so that nobody can know which."""
+    files: Sequence[tuple[str, str | None, str, str]] = [
+        (file.path, None if file.written else file.source, file.sha256, record.sample)
+        for record in records.manifest
+        for file in record.files
+    ]
+    for path, source, digest, sample in random.SystemRandom().sample(files, min(QUICK_FILES, len(files))):
+        try:
+            with open_out(places, path, source) as stream:
+                found = sha256_of(stream)
+        except LinkNotFollowedError:
+            continue
+        except (Refused, OSError) as refused:
+            findings.test("files", False, path, "a file", refused, sample)
+            continue
+        findings.test("files", found == digest, path, f"sha256 {digest}", found, sample)
