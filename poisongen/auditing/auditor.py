@@ -18,14 +18,14 @@ from poisongen.auditing.order import (
     LinkedSample,
     check_coverage,
     check_made,
-    check_order,
     linked_samples,
     read_linked,
 )
-from poisongen.auditing.sample import SampleFacts, check_sample
+from poisongen.auditing.sample import SampleFacts, Seen, check_sample
 from poisongen.auditing.setting import audit_rules, full_index, index_of_out, index_paths
 from poisongen.auditing.skips import PassedOver, bad_paths, check_names, check_skip, with_store
 from poisongen.auditing.structure import Listing, check_link, check_listing, check_source_listing, list_out
+from poisongen.auditing.taking import check_order
 from poisongen.auditing.undo_store import (
     check_store_listing,
     check_undo_index,
@@ -39,8 +39,10 @@ from poisongen.errors import ChoiceError
 from poisongen.files.foreign import LinkNotFollowedError, Places, Refused, open_out, sha256_of
 from poisongen.parallel import for_each, job_count
 from poisongen.recipe.rules import Rules
-from poisongen.records.manifest import FOLDER, MANIFEST, SUMMARY, TRIGGERED, LinkRecord, SampleRecord
-from poisongen.records.reading import Records, check_agreement, load_records, read_undo_index
+from poisongen.records.agreement import check_agreement
+from poisongen.records.manifest import FOLDER, MANIFEST, SUMMARY, LinkRecord, SampleRecord
+from poisongen.records.reading import Records, load_records, read_undo_index
+from poisongen.records.roles import OWN_FOLDERS, changes_labels, own_path
 from poisongen.source.label_like import label_like
 from poisongen.source.listing import list_files
 from poisongen.undo.store import UndoRecord, undo_paths
@@ -108,11 +110,11 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Done:
-    """What came of a job: findings, and the victim pixels of an image, if they could be counted."""
+    """What came of a job: findings, and what was seen of victims and conditions in an image, as far as it is known."""
 
     findings: Findings
     image: str = ""
-    victims: int | None = None
+    seen: Seen | None = None
 
 
 def _do(job: _Job, places: Places, rules: Rules) -> _Done:
@@ -121,8 +123,8 @@ def _do(job: _Job, places: Places, rules: Rules) -> _Done:
     try:
         if isinstance(item, bytes):
             facts = _check_record(item, job.stored, places, rules)
-            image = SampleRecord.model_validate_json(item).files[0].path.removeprefix(f"{TRIGGERED}/")
-            return _Done(facts.findings, image, facts.victims)
+            image = own_path(SampleRecord.model_validate_json(item).files[0].path)
+            return _Done(facts.findings, image, facts.seen)
         if isinstance(item, LinkRecord):
             return _Done(check_link(item, places, rules))
         if isinstance(item, UndoRecord):
@@ -130,7 +132,7 @@ def _do(job: _Job, places: Places, rules: Rules) -> _Done:
         if isinstance(item, PassedOver):
             return _Done(check_skip(item, places, rules))
         linked = read_linked(item, places, rules)
-        return _Done(linked.findings, linked.image, linked.victims)
+        return _Done(linked.findings, linked.image, linked.seen)
     except Exception as error:
         logging.getLogger(__name__).debug("a check of %s broke off", job.name, exc_info=True)
         findings = Findings()
@@ -147,7 +149,7 @@ def _check_record(line: bytes, stored: Sequence[UndoRecord], places: Places, rul
         whole = put_back(stored, places, Path(folder), findings)
         facts = check_sample(line, Places(places.out, Path(folder) if whole else None), rules)
     findings.add(facts.findings)
-    return SampleFacts(findings, facts.victims)
+    return SampleFacts(findings, facts.seen)
 
 
 def audit(
@@ -200,7 +202,7 @@ def audit(
         if index is not None and full is not None:
             check_coverage(index, full, records, rules, findings)
             check_made(index, records, rules, list(listing.entries), findings)
-            like = _label_like(index, records, listing, places, findings)
+            like = _label_like(index, records, listing, places, rules, findings)
             by_path = {line.path: line for line in undo if line.path in alone}
             skips = with_store(check_names(records, full.index, full.whole, rules, findings), by_path)
         if not quick:
@@ -212,7 +214,7 @@ def audit(
 
 
 def _label_like(
-    index: Index, records: Records, listing: Listing, places: Places, findings: Findings
+    index: Index, records: Records, listing: Listing, places: Places, rules: Rules, findings: Findings
 ) -> tuple[str, ...]:
     """Return the label-like files of samples with changed labels; test that the summary counts them."""
 
@@ -223,8 +225,8 @@ def _label_like(
         except (Refused, OSError):
             return None
 
-    paths = [path for path in listing.entries if path.split("/")[0] not in (FOLDER, TRIGGERED)]
-    changed = {record.sample for record in records.samples() if record.role in ("poisoned", "prl")}
+    paths = [path for path in listing.entries if path.split("/")[0] not in OWN_FOLDERS]
+    changed = {r.sample for r in records.samples() if changes_labels(r.role, r.split, rules)}
     found = tuple(label_like(sorted(paths), index, changed, read))
     said = None if records.summary is None else records.summary.counts.get("label_like")
     if said is not None:  # builds of older versions did not look for them
@@ -255,11 +257,13 @@ def _report(
 
 
 def _check_rules(records: Records, rules: Rules, findings: Findings) -> None:
+    negatives = 0
     for record in records.samples():
+        negatives += record.role == "negative" and record.split == rules.recipe.train_split
         if findings.test("rules", bool(record.files), f"{FOLDER}/{MANIFEST}", "files", "none", record.sample):
             check_record(record, rules, findings)
     if records.summary is not None:
-        check_counts(records.summary.counts, rules, findings)
+        check_counts(records.summary.counts, negatives, rules, findings)
     check_skipped(records, rules, findings)
 
 
@@ -292,14 +296,14 @@ def _check_contents(
         if link.sha256 or link.pixels_sha256 or places.root is not None:
             work.append(_Job(link))
     work += [_Job(item) for item in undo if places.root is not None or item.path not in told]
-    victims: dict[str, int] = {}
+    seen: dict[str, Seen] = {}
     function = functools.partial(_do, places=places, rules=rules)
     for done in for_each(function, work, jobs, "auditing" if progress else None):
         findings.add(done.findings)
-        if done.victims is not None:
-            victims[done.image] = done.victims
+        if done.seen is not None:
+            seen[done.image] = done.seen
     if full is not None:
-        check_order(full, records, victims, rules, findings)
+        check_order(full, records, seen, rules, findings)
 
 
 def _check_some(records: Records, places: Places, findings: Findings) -> None:
