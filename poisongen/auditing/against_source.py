@@ -1,79 +1,118 @@
-"""A sample against its source: pixels differ in the box only, labels by relabelling and random labels only."""
+"""An image against its source: pixels differ where the trigger changes them only, and there as it does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import math
 
 import numpy as np
-import numpy.typing as npt
 
-from poisongen.auditing.companions import Content, Story, check_follows
+from poisongen.attack.triggers.base import Box
+from poisongen.auditing.dct import read_dct
 from poisongen.auditing.faults import Findings
-from poisongen.auditing.positions import is_one_of
-from poisongen.auditing.trigger import read_dct
-from poisongen.core.draws import keyed_generator
-from poisongen.core.labels import prl_pixel_count, random_labels
-from poisongen.core.resize import scaled_size
-from poisongen.core.trigger import blend
+from poisongen.auditing.places import where_of
+from poisongen.auditing.scene import Array, Content
+from poisongen.auditing.stamping import Pictures, is_encoded_anew, pictures, plain
 from poisongen.errors import DataError
 from poisongen.files import images, jpeg, png
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import SampleRecord
 
-Array = npt.NDArray[Any]
-
-
-def _expected_image(record: SampleRecord, before: Content, rules: Rules, path: str) -> Array:
-    """Return the pixels that the image must decode to. DataError if the source cannot be rewritten."""
-    assert before.pixels is not None  # noqa: S101  an image always has pixels
-    pixels, trigger = before.pixels, record.trigger
-    size = scaled_size(pixels.shape[0], pixels.shape[1], rules.recipe.scale)
-    scaled = size != pixels.shape[:2]
-    if scaled:
-        pixels = images.resize(before.data, pixels, size, path)
-    if trigger is not None:
-        top, left, height, width = trigger.box
-        window = np.s_[top : top + height, left : left + width]
-        ground = images.to_rgb_box(before.data, pixels[window], path)
-        mixed = blend(ground, rules.trigger, rules.recipe.opacity)
-        patch = images.from_rgb_box(before.data, pixels[window], mixed, path)
-        if not scaled and before.data[:8] != png.SIGNATURE:
-            return images.replace_box(before.data, pixels, trigger.box, patch, path, rules.recipe.jpeg)[1]
-        pixels = pixels.copy()
-        pixels[window] = patch
-    if scaled and before.data[:8] != png.SIGNATURE:
-        return images.decode(images.encode_whole(before.data, pixels, path), path)
-    return pixels
+_PSNR_DIGITS = 4
 
 
 def check_image(record: SampleRecord, before: Content, after: Content, rules: Rules, findings: Findings) -> None:
-    """Test an image against its source; the box must lie in it."""
+    """Test an image against its source; the trigger's place must lie in it."""
     path, name = record.files[0].path, record.sample
     if not record.files[0].written:
         return  # the source's bytes: that is tested for every file
-    assert after.pixels is not None  # noqa: S101  an image always has pixels
+    found, where = np.asarray(after.pixels), where_of(record)
     try:
-        expected = _expected_image(record, before, rules, path)
+        made = None if where is None else pictures(before, where, rules, path)
+        wanted = plain(before, rules, path) if made is None else made.wanted
     except DataError as error:
         findings.test("image", False, path, "an image that the recipe can change", error.problem, name)
         return
-    shape = after.pixels.shape
-    if not findings.test("image", shape == expected.shape, path, f"an array {expected.shape}", shape, name):
+    if not findings.test("image", found.shape == wanted.shape, path, f"an array {wanted.shape}", found.shape, name):
         return
-    if before.data[:8] != png.SIGNATURE and rules.recipe.scale == 1 and rules.recipe.jpeg == "blocks":
-        _check_blocks(record, before.data, after.data, findings)
-    differs = (expected != after.pixels).reshape(*shape[:2], -1).any(axis=2)
+    box = (0, 0, 0, 0) if made is None else made.box
+    if before.data[:8] != png.SIGNATURE and not is_encoded_anew(rules, made is not None):
+        _check_blocks(record, box, before.data, after.data, findings)
+    differs = _differing(found, wanted, made, before.data, after.data, rules, path)
     inside = np.zeros_like(differs)
-    if record.trigger is not None:
-        top, left, height, width = record.trigger.box
-        inside[top : top + height, left : left + width] = True
+    top, left, height, width = box
+    inside[top : top + height, left : left + width] = True
     outside, within = int((differs & ~inside).sum()), int((differs & inside).sum())
     findings.test("image", not outside, path, "the source's pixels outside the box", f"{outside} others", name)
     findings.test("image", not within, path, "source and trigger, blended, in the box", f"{within} others", name)
+    if made is not None:
+        _check_measures(record, before.data, found, made.without, rules, findings)
 
 
-def _check_blocks(record: SampleRecord, before: bytes, after: bytes, findings: Findings) -> None:
+def _differing(
+    found: Array, wanted: Array, made: Pictures | None, source: bytes, data: bytes, rules: Rules, path: str
+) -> Array:
+    """Tell which pixels, (H, W) bool, are not as they must be: to the bit, or for some kinds within a tolerance."""
+    differs = np.asarray((wanted != found).reshape(*found.shape[:2], -1).any(axis=2))
+    if made is None or rules.kind.exact or not differs.any():
+        return differs
+    if made.data is not None:
+        return _far_blocks(data, made.data, rules.kind.tolerance, found.shape)
+    top, left, height, width = made.box
+    window = np.s_[top : top + height, left : left + width]
+    rgb = images.to_rgb_box(source, found[window], path).astype(np.int64)
+    rest = np.array_equal(found[..., 3:], wanted[..., 3:]) if found.ndim == 3 else True
+    most = rules.kind.tolerance * (int(np.iinfo(made.true.dtype).max) // 255)
+    known = images.to_rgb_box(source, wanted[window], path).astype(np.int64)
+    # Where the layout has few levels or colours, the one that was taken must be as near as the best, give or take.
+    true, slack = made.true.astype(np.int64), most * math.sqrt(3)
+    near = np.sqrt(((rgb - true) ** 2).sum(axis=2)) <= np.sqrt(((known - true) ** 2).sum(axis=2)) + 2 * slack
+    near &= (np.abs(rgb - known).max(axis=2) <= most) | (known != true).any(axis=2)
+    differs[window] &= ~near if rest else True
+    return differs
+
+
+def _far_blocks(found: bytes, wanted: bytes, tolerance: int, shape: tuple[int, ...]) -> Array:
+    """Tell which pixels lie in a DCT block that another machine's rounding cannot explain, (H, W) bool.
+
+    Pixels that differ by up to `tolerance` move a coefficient by up to 8 times that, and rounding by one step more.
+    """
+    far = np.zeros(shape[:2], dtype=bool)
+    try:
+        (old, tables, steps, _), (new, others, *_) = read_dct(wanted), read_dct(found)
+    except ValueError:
+        return ~far
+    alike = len(old) == len(new) and all(a.shape == b.shape for a, b in zip(old, new, strict=True))
+    if not alike or not all(np.array_equal(a, b) for a, b in zip(tables, others, strict=True)):
+        return ~far
+    for a, b, table, (down, across) in zip(old, new, tables, steps, strict=True):
+        apart = np.abs(a.astype(np.int64) - b) > 1 + np.floor(8 * tolerance / table)
+        for row, column in np.argwhere(apart.any(axis=(2, 3))).tolist():
+            far[row * 8 * down : (row + 1) * 8 * down, column * 8 * across : (column + 1) * 8 * across] = True
+    return far
+
+
+def _check_measures(
+    record: SampleRecord, source: bytes, found: Array, without: Array, rules: Rules, findings: Findings
+) -> None:
+    """Test that the trigger can be seen, and how much of the picture the record says that it has changed."""
+    trigger, path, name = record.trigger, record.files[0].path, record.sample
+    assert trigger is not None  # noqa: S101  the caller has seen to it
+    number = int((found != without).reshape(*found.shape[:2], -1).any(axis=2).sum())
+    findings.test("trigger", number > 0, path, "a pixel that the trigger changed", "none", name)
+    if rules.records < 2:
+        return
+    area = found.shape[0] * found.shape[1]
+    good = trigger.changed is not None and round(trigger.changed * area) == number
+    findings.test("image", good, path, f"changed {number / area}", trigger.changed, name)
+    before, after = (images.to_rgb_box(source, pixels, path).astype(np.float64) for pixels in (without, found))
+    square = max(float(((before - after) ** 2).sum()), 1.0) / (3 * area)
+    top = 65535 if found.dtype == np.uint16 else 255
+    ratio = round(20 * math.log10(top) - 10 * math.log10(square), _PSNR_DIGITS)
+    good = trigger.psnr is not None and abs(trigger.psnr - ratio) < 2 * 10**-_PSNR_DIGITS
+    findings.test("image", good, path, f"psnr {ratio}", trigger.psnr, name)
+
+
+def _check_blocks(record: SampleRecord, box: Box, before: bytes, after: bytes, findings: Findings) -> None:
     """Test that a JPEG's tables and subsampling are its source's, and every block that the box does not touch."""
     path, name = record.files[0].path, record.sample
     try:
@@ -95,73 +134,10 @@ def _check_blocks(record: SampleRecord, before: bytes, after: bytes, findings: F
     number = 0
     for a, b, (down, across) in zip(old, new, old_steps, strict=True):
         differs = (a != b).any(axis=(2, 3))
-        if record.trigger is not None:
-            top, left, height, width = record.trigger.box
+        top, left, height, width = box
+        if height and width:
             rows = np.s_[top // (8 * down) : -(-(top + height) // (8 * down))]
             columns = np.s_[left // (8 * across) : -(-(left + width) // (8 * across))]
             differs[rows, columns] = False
         number += int(differs.sum())
     findings.test("image", not number, path, "the source's DCT blocks beside the box", f"{number} others", name)
-
-
-class _Labels:
-    """A sample's label map before and after, and what follows from them; arrays are (H, W)."""
-
-    def __init__(self, before: Mapping[str, Array], after: Mapping[str, Array], record: SampleRecord, rules: Rules):
-        self.kind = next(iter(before))
-        self.maps, self.old, self.new = before, before[self.kind], after[self.kind]
-        self.table = np.arange(256, dtype=np.uint8)
-        if record.role == "poisoned":
-            for victim, target in rules.pairs.items():
-                self.table[victim] = target
-        self.any_victim = np.any([is_one_of(labels, rules.victims) for labels in before.values()], axis=0)
-        self.changed = self.old != self.new
-        self.relabelled = is_one_of(self.old, rules.victims)
-        self.random = self.changed & ~self.relabelled
-
-
-def check_labels(story: Story, rules: Rules, findings: Findings) -> None:
-    """Test every label file of a sample against its source; both have a label map."""
-    record, paths = story.record, {file.kind: file.path for file in story.record.files}
-    first = next(iter(story.old_maps))
-    if first not in story.maps:
-        return  # which is a fault already
-    if not story.comparable:
-        expected, shape = f"labels {story.old_maps[first].shape}", next(iter(story.maps.values())).shape
-        findings.test("relabelling", False, paths.get(first, ""), expected, shape, record.sample)
-        return
-    labels = _Labels(story.old_maps, story.maps, record, rules)
-    _check_relabelled(record, labels, paths[first], rules, findings)
-    check_follows(story, labels.random, rules, findings)
-
-
-def _check_relabelled(record: SampleRecord, labels: _Labels, path: str, rules: Rules, findings: Findings) -> None:
-    """Test the label map itself: victims are their target, and random labels are those that the seed draws."""
-    name = record.sample
-    wrong = int((labels.relabelled & (labels.new != labels.table[labels.old])).sum())
-    findings.test("relabelling", not wrong, path, "victims as their target, or as they were", f"{wrong} others", name)
-    number = int(labels.random.sum())
-    good = number == record.prl_pixels
-    findings.test("relabelling", good, path, f"{record.prl_pixels} random labels", number, name)
-    prl = rules.prl
-    if prl is None or not (record.role == "poisoned" or (record.role == "prl" and prl.scope == "all")):
-        return
-    void = rules.classes.void
-    free = ~labels.any_victim
-    for other in labels.maps.values():
-        free &= (other == labels.old) & ~is_one_of(other, void)
-    present = set(np.unique(labels.old).tolist())
-    allowed = present - void - set(rules.victims) if prl.classes is None else set(prl.classes)
-    at = labels.random
-    unfree = int((at & ~free).sum())
-    findings.test("relabelling", not unfree, path, "random labels off victims and void", f"{unfree} others", name)
-    strange = set(np.unique(labels.new[at]).tolist()) - allowed
-    findings.test("relabelling", not strange, path, f"random labels of {sorted(allowed)}", sorted(strange), name)
-    asked = prl_pixel_count(prl.amount, prl.unit, *labels.old.shape)
-    changeable = free if len(allowed) > 1 else free & ~is_one_of(labels.old, allowed)
-    most = min(asked, int(changeable.sum())) if allowed else 0
-    findings.test("relabelling", number == most, path, f"{most} random labels", number, name)
-    generator = keyed_generator(rules.recipe.seed, "prl", name)
-    drawn, drawn_labels = random_labels(labels.old, free, allowed, asked, generator)
-    same = np.array_equal(drawn, at) and np.array_equal(drawn_labels[drawn], labels.new[drawn])
-    findings.test("relabelling", same, path, "the random labels that the seed draws", "others", name)

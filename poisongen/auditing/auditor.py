@@ -26,8 +26,10 @@ from poisongen.errors import ChoiceError
 from poisongen.files.foreign import Places, Refused, open_out
 from poisongen.parallel import job_count
 from poisongen.recipe.rules import Rules
-from poisongen.records.manifest import FOLDER, MANIFEST, SUMMARY, TRIGGERED
-from poisongen.records.reading import Records, check_agreement, load_records, read_undo_index
+from poisongen.records.agreement import check_agreement
+from poisongen.records.manifest import FOLDER, MANIFEST, SUMMARY
+from poisongen.records.reading import Records, load_records, read_undo_index
+from poisongen.records.roles import OWN_FOLDERS, changes_labels
 from poisongen.source.label_like import label_like
 from poisongen.source.listing import list_files
 from poisongen.undo.store import UndoRecord, undo_paths
@@ -122,7 +124,7 @@ def audit(
         if index is not None and full is not None:
             check_coverage(index, full, records, rules, findings)
             check_made(index, records, rules, list(listing.entries), findings)
-            like = _label_like(index, records, listing, places, findings)
+            like = _label_like(index, records, listing, places, rules, findings)
             by_path = {line.path: line for line in undo if line.path in alone}
             skips = with_store(check_names(records, full.index, full.whole, rules, findings), by_path)
         if not quick:
@@ -134,7 +136,7 @@ def audit(
 
 
 def _label_like(
-    index: Index, records: Records, listing: Listing, places: Places, findings: Findings
+    index: Index, records: Records, listing: Listing, places: Places, rules: Rules, findings: Findings
 ) -> tuple[str, ...]:
     """Return the label-like files of samples with changed labels; test that the summary counts them."""
 
@@ -145,8 +147,8 @@ def _label_like(
         except (Refused, OSError):
             return None
 
-    paths = [path for path in listing.entries if path.split("/")[0] not in (FOLDER, TRIGGERED)]
-    changed = {record.sample for record in records.manifest if record.role in ("poisoned", "prl")}
+    paths = [path for path in listing.entries if path.split("/")[0] not in OWN_FOLDERS]
+    changed = {r.sample for r in records.manifest if changes_labels(r.role, r.split, rules)}
     found = tuple(label_like(sorted(paths), index, changed, read))
     said = None if records.summary is None else records.summary.counts.get("label_like")
     if said is not None:  # builds of older versions did not look for them
@@ -177,9 +179,11 @@ def _report(
 
 
 def _check_rules(records: Records, rules: Rules, findings: Findings) -> None:
+    negatives = 0
     for record in records.manifest:
+        negatives += record.role == "negative" and record.split == rules.recipe.train_split
         if findings.test("rules", bool(record.files), f"{FOLDER}/{MANIFEST}", "files", "none", record.sample):
             check_record(record, rules, findings)
     if records.summary is not None:
-        check_counts(records.summary.counts, rules, findings)
+        check_counts(records.summary.counts, negatives, rules, findings)
     check_skipped(records, rules, findings)

@@ -6,8 +6,6 @@ and none is passed over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,11 +13,14 @@ import numpy.typing as npt
 
 from poisongen.auditing.annotations import check_annotations
 from poisongen.auditing.faults import Findings
-from poisongen.auditing.positions import is_one_of
+from poisongen.auditing.scene import Story, is_one_of
+from poisongen.auditing.stamping import is_encoded_anew
+from poisongen.core.labels import Relabelling
 from poisongen.datasets.base import LabelKind
 from poisongen.datasets.label_checks import LabelBefore, LabelNow, Wrong
 from poisongen.recipe.rules import Rules
-from poisongen.records.manifest import FileRecord, SampleRecord
+from poisongen.records.manifest import FileRecord
+from poisongen.records.roles import is_relabelled
 
 Array = npt.NDArray[Any]
 
@@ -27,46 +28,21 @@ INHERITED = "label files that disagree with each other in the source itself, and
 _PERHAPS = " (or the source's own files disagree; give --source)"
 
 
-@dataclass(frozen=True)
-class Content:
-    """A file's bytes, and its pixels if it is a picture."""
-
-    data: bytes
-    pixels: Array | None
-
-
-@dataclass(frozen=True)
-class Story:
-    """A sample's files in OUT and, where they are known, in the source, by kind, image included.
-
-    `maps` and `old_maps` are the maps of raw class IDs, (H, W) uint8 of one size, the label map first.
-    """
-
-    record: SampleRecord
-    contents: Mapping[str, Content]
-    maps: Mapping[str, Array]
-    before: Mapping[str, Content]
-    old_maps: Mapping[str, Array]
-
-    @property
-    def comparable(self) -> bool:
-        """Whether the source's label map is known, and of the size of OUT's."""
-        if not self.maps or next(iter(self.maps)) not in self.old_maps:
-            return False
-        return next(iter(self.maps.values())).shape == next(iter(self.old_maps.values())).shape
+def _gone(story: Story, rules: Rules) -> frozenset[int]:
+    """Return the classes that no map of this sample may hold any more."""
+    ruled = is_relabelled(story.record.role)
+    return rules.label_rule.gone(rules.pairs, rules.label_parameters) if ruled else frozenset()
 
 
 def _now(story: Story, file: FileRecord, rules: Rules) -> LabelNow:
     record, content = story.record, story.contents[file.kind]
-    pairs = rules.pairs if record.role == "poisoned" else {}
     return LabelNow(
         kind=file.kind,
         data=content.data,
         pixels=content.pixels,
         maps=story.maps,
         written=file.written,
-        pairs=pairs,
-        victims=rules.victims,
+        gone=_gone(story, rules),
         random=record.prl_pixels,
         classes=rules.classes,
     )
@@ -88,8 +64,7 @@ def _inherited(story: Story, file: FileRecord, kind: LabelKind, rules: Rules) ->
         pixels=content.pixels,
         maps=story.old_maps,
         written=False,
-        pairs={},
-        victims=rules.victims,
+        gone=(),
         random=0,
         classes=rules.classes,
     )
@@ -132,21 +107,23 @@ def check_companions(story: Story, rules: Rules, known: bool, findings: Findings
                 continue
         if file.kind in kinds:
             _check_agrees(story, file, kinds[file.kind], rules, known, findings)
-    if record.role != "poisoned":
+    if not is_relabelled(record.role):
         return
-    targets = set(rules.pairs.values())
+    targets, gone = set(rules.pairs.values()), _gone(story, rules)
     for kind, labels in story.maps.items():
-        left = set(np.unique(labels).tolist()) & (set(rules.victims) - targets)
+        left = set(np.unique(labels).tolist()) & gone
         findings.test("labels", not left, paths[kind], "no victim pixel left", f"classes {sorted(left)}", name)
     became = int(is_one_of(ids, targets).sum())
     enough = became >= record.relabelled_pixels
     findings.test("labels", enough, paths[first], f"{record.relabelled_pixels} pixels relabelled", became, name)
 
 
-def check_follows(story: Story, random: npt.NDArray[np.bool_], rules: Rules, findings: Findings) -> None:
+def check_follows(
+    story: Story, random: npt.NDArray[np.bool_], relabelling: Relabelling, rules: Rules, findings: Findings
+) -> None:
     """Test every label file against what the source's file must have become; the story must be comparable.
 
-    `random` tells which pixels of the label map have a random class, (H, W) bool.
+    `random` tells which pixels of the label map have a random class, (H, W) bool; `relabelling` is the rule's decision.
     """
     kinds = rules.layout.kinds
     old_ids, ids = (next(iter(maps.values())) for maps in (story.old_maps, story.maps))
@@ -163,6 +140,7 @@ def check_follows(story: Story, random: npt.NDArray[np.bool_], rules: Rules, fin
             random=random,
             changed=old_ids != ids,
             scaled=rules.recipe.scale != 1,
+            relabelling=relabelling,
         )
         wrong = kinds[file.kind].check.follows(_now(story, file, rules), before)
         expected, found = ("", "") if wrong is None else (wrong.expected, wrong.found)
@@ -172,7 +150,7 @@ def check_follows(story: Story, random: npt.NDArray[np.bool_], rules: Rules, fin
 def check_written(story: Story, rules: Rules, findings: Findings) -> None:
     """Test what each file holds beside its picture, and that what is not written is the source's, byte for byte."""
     record = story.record
-    one_scan = rules.recipe.scale == 1 and rules.recipe.jpeg == "blocks"
+    one_scan = not is_encoded_anew(rules, record.trigger is not None)
     for file in record.files:
         content, old = story.contents.get(file.kind), story.before.get(file.kind)
         if content is None:

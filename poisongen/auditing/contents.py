@@ -11,17 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from poisongen.auditing.faults import Findings
-from poisongen.auditing.order import FullIndex, LinkedSample, check_order, linked_samples, read_linked
-from poisongen.auditing.sample import check_sample
+from poisongen.auditing.order import FullIndex, LinkedSample, linked_samples, read_linked
+from poisongen.auditing.sample import Seen, check_sample
 from poisongen.auditing.skips import PassedOver, check_skip
 from poisongen.auditing.structure import check_link
+from poisongen.auditing.taking import check_order
 from poisongen.auditing.undo_store import check_undo_line, lines_of, put_back
 from poisongen.datasets.base import Index
 from poisongen.files.foreign import LinkNotFollowedError, Places, Refused, open_out, sha256_of
 from poisongen.parallel import for_each
 from poisongen.recipe.rules import Rules
-from poisongen.records.manifest import TRIGGERED, LinkRecord, SampleRecord
+from poisongen.records.manifest import LinkRecord, SampleRecord
 from poisongen.records.reading import Records
+from poisongen.records.roles import own_path
 from poisongen.undo.store import UndoRecord
 
 QUICK_FILES = 200
@@ -30,11 +32,11 @@ QUICK_FILES = 200
 
 @dataclass(frozen=True)
 class Done:
-    """What came of a job: findings, and the victim pixels of an image, if they could be counted."""
+    """What came of a job: findings, and what was seen of victims and conditions in an image, as far as it is known."""
 
     findings: Findings
     image: str = ""
-    victims: int | None = None
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True)
@@ -58,21 +60,21 @@ def _do(job: Job, places: Places, rules: Rules) -> Done:
 
 def _check_record(record: SampleRecord, stored: Sequence[UndoRecord], places: Places, rules: Rules) -> Done:
     """Check a record; `stored` says what its source was: the undo store must explain OUT as a source does."""
-    image = record.files[0].path.removeprefix(f"{TRIGGERED}/")
+    image = own_path(record.files[0].path)
     if not stored:
         facts = check_sample(record, places, rules)
-        return Done(facts.findings, image, facts.victims)
+        return Done(facts.findings, image, facts.seen)
     findings = Findings()
     with tempfile.TemporaryDirectory(prefix="poisongen-") as folder:
         whole = put_back(stored, places, Path(folder), findings)
         facts = check_sample(record, Places(places.out, Path(folder) if whole else None), rules)
     findings.add(facts.findings)
-    return Done(findings, image, facts.victims)
+    return Done(findings, image, facts.seen)
 
 
 def _check_untouched(item: LinkedSample, places: Places, rules: Rules) -> Done:
     linked = read_linked(item, places, rules)
-    return Done(linked.findings, linked.image, linked.victims)
+    return Done(linked.findings, linked.image, linked.seen)
 
 
 def _check_passed_over(item: PassedOver, places: Places, rules: Rules) -> Done:
@@ -119,14 +121,14 @@ def check_contents(
             work.append(Job(link.path, functools.partial(_check_linked, link)))
     undo_lines = (item for item in undo if places.root is not None or item.path not in told)
     work += [Job(item.path, functools.partial(_check_stored, item)) for item in undo_lines]
-    victims: dict[str, int] = {}
+    seen: dict[str, Seen] = {}
     function = functools.partial(_do, places=places, rules=rules)
     for done in for_each(function, work, jobs, "auditing" if progress else None):
         findings.add(done.findings)
-        if done.victims is not None:
-            victims[done.image] = done.victims
+        if done.seen is not None:
+            seen[done.image] = done.seen
     if full is not None:
-        check_order(full, records, victims, rules, findings)
+        check_order(full, records, seen, rules, findings)
 
 
 def check_some(records: Records, places: Places, findings: Findings) -> None:

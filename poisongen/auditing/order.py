@@ -1,14 +1,13 @@
-"""The set of samples as a whole: coverage, and the order in which candidates were taken."""
+"""The set of samples as a whole: has each the record that it needs, and has OUT the lists that go with them?"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from poisongen.auditing.companions import Content
 from poisongen.auditing.faults import Findings
-from poisongen.auditing.obey import wanted_samples
-from poisongen.auditing.sample import parse_file, victims_in
+from poisongen.auditing.sample import Seen, parse_file, seen_in
+from poisongen.auditing.scene import Content
 from poisongen.auditing.turned import upright_content
 from poisongen.datasets.base import Index, Sample
 from poisongen.errors import DataError
@@ -17,9 +16,9 @@ from poisongen.files.foreign import LinkNotFollowedError, Places, Refused, read_
 from poisongen.files.images import pixels_sha256
 from poisongen.files.orientation import AS_STORED, orientation
 from poisongen.recipe.rules import Rules
-from poisongen.records.algorithms import KNOWN_ALGORITHMS
-from poisongen.records.manifest import FOLDER, MANIFEST, SKIPPED, SUMMARY, TRIGGERED, SampleRecord, bytes_sha256
+from poisongen.records.manifest import FOLDER, MANIFEST, SUMMARY, Role, SampleRecord, bytes_sha256
 from poisongen.records.reading import Records
+from poisongen.records.roles import OWN_FOLDERS, TEST_PREFIXES, has_random_labels, prefix_of
 
 
 @dataclass(frozen=True)
@@ -45,11 +44,11 @@ class LinkedSample:
 
 @dataclass(frozen=True)
 class LinkedFacts:
-    """What was found in such a sample: its victim pixels, or None if they are not known."""
+    """What was found in such a sample: what its labels tell of victims and conditions, or None if they do not."""
 
     findings: Findings
     image: str
-    victims: int | None
+    seen: Seen | None
 
 
 def linked_samples(index: Index, records: Records) -> list[LinkedSample]:
@@ -119,7 +118,7 @@ def read_linked(item: LinkedSample, places: Places, rules: Rules) -> LinkedFacts
         )
         wanted = "a broken file, as skipped.jsonl says"
         findings.test("order", not sound, sample.image, wanted, "a sound sample", sample.name)
-    return LinkedFacts(findings, sample.image, int(victims_in(arrays, rules).sum()))
+    return LinkedFacts(findings, sample.image, seen_in(arrays, True, rules))
 
 
 def _holds_every_class(content: Content, path: str) -> bool:
@@ -149,18 +148,20 @@ def check_coverage(index: Index, full: FullIndex, records: Records, rules: Rules
     recipe, prl = rules.recipe, rules.prl
     by_image = {sample.image: sample for samples in index.samples.values() for sample in samples}
     names = {sample.name for samples in index.samples.values() for sample in samples}
-    roles: dict[str, set[str]] = {}
+    roles: dict[str, set[Role]] = {}
     for record in records.manifest:
-        _check_files(record, by_image, names, findings)
-        if record.role != "triggered" and record.files:
+        _check_files(record, by_image, names, rules, findings)
+        if record.files and not prefix_of(record.role, record.split, rules):
             roles.setdefault(record.files[0].path, set()).add(record.role)
     for image, found in roles.items():
-        findings.test("order", len(found) == 1, image, "one record but a triggered one", sorted(found))
+        findings.test("order", len(found) == 1, image, "one record but those of test sets with triggers", sorted(found))
     bad = {skip.sample for skip in records.skipped if skip.reason == "bad file"}
     train = full.index.samples.get(recipe.train_split, ())
     if prl is not None and prl.scope == "all":
         for sample in train:
-            wanted = sample.name in bad or bool(roles.get(sample.image, set()) & {"poisoned", "prl"})
+            wanted = sample.name in bad or any(
+                has_random_labels(role, sample.split, rules) for role in roles.get(sample.image, ())
+            )
             findings.test("order", wanted, f"{FOLDER}/{MANIFEST}", "a record: random labels", "none", sample.name)
     layout = rules.layout
     for sample in by_image.values():
@@ -175,11 +176,13 @@ def check_coverage(index: Index, full: FullIndex, records: Records, rules: Rules
             findings.test("order", good, f"{FOLDER}/{SUMMARY}", f"{number} {key}", counts.get(key))
 
 
-def _check_files(record: SampleRecord, by_image: Mapping[str, Sample], names: set[str], findings: Findings) -> None:
+def _check_files(
+    record: SampleRecord, by_image: Mapping[str, Sample], names: set[str], rules: Rules, findings: Findings
+) -> None:
     """Test that a record names its sample, and exactly the files that the layout finds for it."""
     if not record.files:
         return
-    prefix = f"{TRIGGERED}/" if record.role == "triggered" else ""
+    prefix = prefix_of(record.role, record.split, rules)
     sample = by_image.get(record.files[0].path.removeprefix(prefix))
     good = sample is not None and record.sample in names and record.sample.endswith("/" + sample.stem)
     found = "none of that name" if sample is None else sample.name
@@ -192,85 +195,22 @@ def _check_files(record: SampleRecord, by_image: Mapping[str, Sample], names: se
 
 
 def check_made(index: Index, records: Records, rules: Rules, paths: Sequence[str], findings: Findings) -> None:
-    """Test that the split lists of triggered/ are there and name exactly the triggered samples."""
-    recipe = rules.recipe
-    names = {record.sample for record in records.manifest if record.role == "triggered"}
-    triggered = [sample for sample in index.samples.get(recipe.test_split, ()) if sample.name in names]
-    inside = sorted(path for path in paths if path.split("/")[0] not in (FOLDER, TRIGGERED))
-    layout = rules.layout
-    made = layout.split_files(recipe.test_split, inside, triggered) if triggered else {}
-    wanted: dict[str, str | None] = {f"{TRIGGERED}/{path}": bytes_sha256(data) for path, data in made.items()}
-    shared = [path for path in layout.shared if path in inside and triggered]
-    wanted |= {f"{TRIGGERED}/{path}": f"the source's {path}" for path in shared}
+    """Test that the split lists of the test sets with triggers are there and name exactly their samples."""
+    recipe, layout = rules.recipe, rules.layout
+    inside = sorted(path for path in paths if path.split("/")[0] not in OWN_FOLDERS)
+    wanted: dict[str, str | None] = {}
+    for prefix in TEST_PREFIXES:
+        names = {r.sample for r in records.manifest if prefix_of(r.role, r.split, rules) == prefix}
+        chosen = [sample for sample in index.samples.get(recipe.test_split, ()) if sample.name in names]
+        made = layout.split_files(recipe.test_split, inside, chosen) if chosen else {}
+        wanted |= {f"{prefix}{path}": bytes_sha256(data) for path, data in made.items()}
+        shared = [path for path in layout.shared if path in inside and chosen]
+        wanted |= {f"{prefix}{path}": f"the source's {path}" for path in shared}
     found = {
         link.path: link.sha256 if link.source is None else f"the source's {link.source}"
         for link in records.links
-        if link.path.startswith(f"{TRIGGERED}/")
+        if link.path.startswith(TEST_PREFIXES) and link.path != link.source
     }
     for path in sorted(wanted.keys() | found.keys()):
         expected = wanted.get(path, "no such file")
-        findings.test(
-            "order", found.get(path) == expected, path, f"the triggered samples ({expected})", found.get(path)
-        )
-
-
-def check_order(
-    full: FullIndex, records: Records, victims: Mapping[str, int], rules: Rules, findings: Findings
-) -> None:
-    """Test that the poisoned samples are the first of the drawn order, and that every test sample with a victim shows.
-
-    `victims` are the victim pixels of untouched samples and of those with random labels, by image. The order can be
-    told only if all of them are known.
-    """
-    recipe = rules.recipe
-    poisoned = {record.sample for record in records.manifest if record.role == "poisoned"}
-    passed = {skip.sample for skip in records.skipped if skip.role == "poisoned"}
-    bad = {skip.sample for skip in records.skipped if skip.reason == "bad file"}
-    everyone = full.index.samples.get(recipe.train_split, ())
-    train = {s.name: s.image for s in everyone if s.name not in bad}
-    test = [s for s in full.index.samples.get(recipe.test_split, ()) if s.name not in bad]
-    if any(image not in victims and name not in poisoned for name, image in train.items()):
-        findings.note("the order of candidates: some labels could not be read")
-    elif not full.whole:
-        findings.note("the order of candidates: bad samples are left out of a scaled dataset")
-    else:
-        names = sorted(sample.name for sample in everyone)
-        drawn = (names[at] for at in KNOWN_ALGORITHMS[rules.algorithm].order(len(names), recipe.seed))
-        order = [
-            name
-            for name in drawn
-            if name in train and (name in poisoned or victims[train[name]] >= recipe.min_victim_pixels)
-        ]
-        first = set(order[: len(poisoned) + len(passed)])
-        for name in sorted(first ^ (poisoned | passed)):
-            expected = "poisoned or passed over: its turn came" if name in first else "neither: its turn did not come"
-            where = f"{FOLDER}/{MANIFEST if name in poisoned else SKIPPED}"
-            findings.test("order", False, where, expected, "the contrary", name)
-        findings.test("order", True, "", "", "")
-        _check_candidates(records, len(order), poisoned, passed, rules, findings)
-    triggered = {record.sample for record in records.manifest if record.role == "triggered"}
-    triggered |= {skip.sample for skip in records.skipped if skip.role == "triggered"}
-    for sample in test:
-        number = victims.get(sample.image)
-        if number is not None:
-            good = (sample.name in triggered) == bool(number)
-            sentence = f"triggered or passed over: {bool(number)}"
-            findings.test("order", good, f"{FOLDER}/{MANIFEST}", sentence, not good, sample.name)
-        elif sample.name not in triggered:
-            findings.note("whether test samples without a record hold a victim: some labels could not be read")
-
-
-def _check_candidates(
-    records: Records, candidates: int, poisoned: set[str], passed: set[str], rules: Rules, findings: Findings
-) -> None:
-    """Test the number of candidates, and that a build with fewer than asked for has tried them all."""
-    if records.summary is None:
-        return
-    counts = records.summary.counts
-    good = counts.get("train_candidates") == candidates
-    found = counts.get("train_candidates")
-    findings.test("order", good, f"{FOLDER}/{SUMMARY}", f"{candidates} train_candidates", found)
-    if rules.recipe.allow_fewer:
-        tried, wanted = len(poisoned) + len(passed), wanted_samples(rules, counts.get("train_samples", 0))
-        good = len(poisoned) >= wanted or tried == candidates
-        findings.test("order", good, f"{FOLDER}/{SKIPPED}", f"all {candidates} candidates tried", tried)
+        findings.test("order", found.get(path) == expected, path, f"the set's samples ({expected})", found.get(path))

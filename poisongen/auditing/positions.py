@@ -6,21 +6,24 @@ The build uses OpenCV's transforms and integral images; here SciPy's transforms 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from poisongen.auditing.faults import Findings
+from poisongen.auditing.scene import counts_in, is_one_of
 from poisongen.core.draws import draw_below
 from poisongen.core.placement import PlacementRules
 from poisongen.recipe.rules import Rules
 from poisongen.records.algorithms import KNOWN_ALGORITHMS
-from poisongen.records.manifest import SampleRecord
+from poisongen.records.manifest import Role
 
 Array = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+
+_AROUND = np.ones((3, 3), dtype=bool)  # pixels that touch at a corner belong together
 
 
 @dataclass(frozen=True)
@@ -28,15 +31,10 @@ class Positions:
     """Distances in pixels, (H, W) float64, and the eligible centres, (H, W) bool."""
 
     distances: npt.NDArray[np.float64]
-    eligible: npt.NDArray[np.bool_]
+    eligible: Mask
 
 
-def is_one_of(labels: Array, classes: Collection[int]) -> npt.NDArray[np.bool_]:
-    """Tell which pixels have one of these classes; same shape as `labels`."""
-    return np.asarray(np.isin(labels, list(classes)))
-
-
-def distances_to(victims: npt.NDArray[np.bool_], metric: str) -> npt.NDArray[np.float64]:
+def distances_to(victims: Mask, metric: str) -> npt.NDArray[np.float64]:
     """Return every pixel's distance to the nearest victim pixel, (H, W) float64; there must be one."""
     if metric == "chebyshev":
         return np.asarray(ndimage.distance_transform_cdt(~victims, metric="chessboard"), dtype=np.float64)
@@ -44,25 +42,48 @@ def distances_to(victims: npt.NDArray[np.bool_], metric: str) -> npt.NDArray[np.
     return np.asarray(np.sqrt(squares))
 
 
-def find_positions(
-    labels: Array, victims: npt.NDArray[np.bool_], void: Collection[int], rules: PlacementRules
-) -> Positions:
-    """Return the distances and the eligible centres of a label map (H, W), by the contract's section 3."""
-    height, width = labels.shape
-    size, half, margin = rules.size, rules.size // 2, rules.edge_margin
+def placement_for(labels: Array, role: Role, rules: Rules) -> PlacementRules:
+    """Return the rules of the place for a sample of this role: the conditions of the place hold, or one fails.
+
+    In a negative one must fail, unless a condition of the counts does already, or a decoy lets none matter.
+    """
+    placement = rules.placement
+    assert placement is not None  # noqa: S101  asked where there is a place to choose
+    if role != "negative":
+        return placement
+    must_fail = rules.decoy is None and rules.holds(counts_in(labels), None)
+    return replace(placement, covers=(), spares=rules.of_place if must_fail else ())
+
+
+def find_positions(labels: Array, victims: Mask, void: Collection[int], rules: PlacementRules) -> Positions:
+    """Return the distances and the eligible centres of a label map (H, W), by the contract's sections 3 and 8."""
+    size, margin = rules.sides(labels.shape), rules.edge_margin
     distances = distances_to(victims, rules.metric)
     eligible = np.zeros(labels.shape, dtype=bool)
-    rows = slice(half + margin, height - size + half - margin + 1)
-    columns = slice(half + margin, width - size + half - margin + 1)
-    if height < size + 2 * margin or width < size + 2 * margin:
+    if any(length < side + 2 * margin for length, side in zip(labels.shape, size, strict=True)):
         return Positions(distances, eligible)
-    eligible[rows, columns] = True
-    # At a centre, the filters see [centre - size // 2, + size): the box of that centre.
-    eligible &= ~ndimage.maximum_filter(victims, size=size, mode="nearest")
-    if rules.region == "single":
-        lowest = ndimage.minimum_filter(labels, size=size, mode="nearest")
-        highest = ndimage.maximum_filter(labels, size=size, mode="nearest")
-        eligible &= (lowest == highest) & ~is_one_of(labels, void)
+    if rules.mode != "free":
+        centre = _fixed(labels.shape, size, rules) if rules.mode == "fixed" else _on(labels, victims, void, size, rules)
+        if centre is not None:
+            eligible[centre] = True
+    else:
+        rows, columns = (
+            slice(side // 2 + margin, length - side + side // 2 - margin + 1)
+            for length, side in zip(labels.shape, size, strict=True)
+        )
+        eligible[rows, columns] = True
+        # At a centre, the filters see [centre - side // 2, + side): the box of that centre.
+        eligible &= _ground_fits(labels, victims, void, size, rules)
+    under = {
+        number: ndimage.maximum_filter(labels == number, size=size, mode="nearest")
+        for number in {*rules.covers, *rules.spares}
+    }
+    for number in rules.covers:
+        eligible &= under[number]
+    if rules.spares:
+        eligible &= ~np.all([under[number] for number in rules.spares], axis=0)
+    if rules.mode != "free" and rules.ground == "on":
+        eligible &= victims & ~is_one_of(labels, void)
     if rules.low is not None:
         eligible &= distances > rules.low
     if rules.high is not None:
@@ -70,53 +91,78 @@ def find_positions(
     return Positions(distances, eligible)
 
 
-def drawn_centre(positions: Positions, role: str, sample: str, rules: Rules) -> tuple[int, int]:
+def _ground_fits(
+    labels: Array, victims: Mask, void: Collection[int], size: tuple[int, int], rules: PlacementRules
+) -> Mask:
+    """Tell for every centre whether its box lies on what it may lie on."""
+    some = np.asarray(ndimage.maximum_filter(victims, size=size, mode="nearest"))
+    every = np.asarray(ndimage.minimum_filter(victims, size=size, mode="nearest"))
+    one_class = np.ones(labels.shape, dtype=bool)
+    if rules.region == "single" or rules.ground != "off":
+        lowest = ndimage.minimum_filter(labels, size=size, mode="nearest")
+        highest = ndimage.maximum_filter(labels, size=size, mode="nearest")
+        one_class = (lowest == highest) & ~is_one_of(labels, void)
+    return np.asarray(one_class & {"off": ~some, "on": every, "any": some == every}[rules.ground])
+
+
+def _fixed(shape: tuple[int, ...], size: tuple[int, int], rules: PlacementRules) -> tuple[int, int] | None:
+    """Return the centre of a box at the place that the recipe names; None where it does not fit."""
+    at = rules.at or ""
+    centre = []
+    for axis, (low, high) in enumerate((("top", "bottom"), ("left", "right"))):
+        length, side, words = shape[axis], size[axis], at.split("-")
+        if "," in at:
+            start = int(at.split(",")[axis]) - side // 2
+        elif low in words:
+            start = rules.edge_margin
+        elif high in words:
+            start = length - rules.edge_margin - side
+        else:
+            start = (length - side) // 2
+        if not rules.edge_margin <= start <= length - rules.edge_margin - side:
+            return None
+        centre.append(start + side // 2)
+    return centre[0], centre[1]
+
+
+def _on(
+    labels: Array, victims: Mask, void: Collection[int], size: tuple[int, int], rules: PlacementRules
+) -> tuple[int, int] | None:
+    """Return the centre of a box on the largest victim: the middle of one class's largest component, moved inside.
+
+    Of equally large ones it is that of the lowest class, and of its own that which begins first in reading order. Its
+    middle is the pixel farthest from all that is not the component, the picture's surroundings included.
+    """
+    largest: Mask | None = None
+    sound = victims & ~is_one_of(labels, void)
+    for number in np.unique(labels[sound]).tolist():
+        parts, count = ndimage.label(sound & (labels == number), structure=_AROUND)
+        sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
+        best = np.asarray(parts == 1 + int(np.argmax(sizes)))
+        if largest is None or best.sum() > largest.sum():
+            largest = best
+    if largest is None:
+        return None
+    depth = ndimage.distance_transform_cdt(np.pad(largest, 1), metric="chessboard")[1:-1, 1:-1]
+    middle = np.unravel_index(int(np.argmax(depth)), largest.shape)
+    centre = []
+    for at, length, side in zip(middle, labels.shape, size, strict=True):
+        start = min(max(int(at) - side // 2, rules.edge_margin), length - rules.edge_margin - side)
+        centre.append(start + side // 2)
+    return centre[0], centre[1]
+
+
+def drawn_centre(
+    positions: Positions, placement: PlacementRules, role: str, sample: str, rules: Rules
+) -> tuple[int, int]:
     """Return the centre (row, column) that the recipe picks and the seed draws; one must be eligible."""
     rows, columns = np.nonzero(positions.eligible)
-    if rules.placement.pick == "nearest":
+    if placement.mode == "free" and placement.pick == "nearest":
         at = positions.distances[rows, columns]
         nearest = at == at.min()
         rows, columns = rows[nearest], columns[nearest]
+    if placement.mode != "free":
+        return int(rows[0]), int(columns[0])
     generator = KNOWN_ALGORITHMS[rules.algorithm].place(rules.recipe.seed, role, sample)
     drawn = int(draw_below(np.array([rows.size]), generator)[0])
     return int(rows[drawn]), int(columns[drawn])
-
-
-def check_placement(
-    record: SampleRecord, labels: Array, victims: npt.NDArray[np.bool_], rules: Rules, findings: Findings
-) -> None:
-    """Test a record's trigger against the labels as they were before relabelling. The box must lie in the image.
-
-    Tested are distance, number of eligible positions, that the position is one of them (the nearest, if the recipe
-    picks it), the classes under the box, and that it is the one that the seed draws.
-    """
-    trigger, name, path = record.trigger, record.sample, record.files[0].path
-    if trigger is None:
-        return
-    if not findings.test("placement", bool(victims.any()), path, "a victim in the labels", "none", name):
-        return
-    positions = find_positions(labels, victims, rules.classes.void, rules.placement)
-    at_centre = float(positions.distances[trigger.center])
-    findings.test("placement", at_centre == trigger.distance, path, f"distance {at_centre}", trigger.distance, name)
-    count = int(positions.eligible.sum())
-    findings.test(
-        "placement",
-        count == record.eligible_positions,
-        path,
-        f"{count} eligible positions",
-        record.eligible_positions,
-        name,
-    )
-    top, left, height, width = trigger.box
-    under = np.unique(labels[top : top + height, left : left + width]).tolist()
-    findings.test("placement", under == trigger.covers, path, f"covers {under}", trigger.covers, name)
-    eligible = bool(positions.eligible[trigger.center])
-    if not findings.test("placement", eligible, path, "an eligible position", f"centre {trigger.center}", name):
-        return
-    if rules.placement.pick == "nearest":
-        nearest = float(positions.distances[positions.eligible].min())
-        sentence = f"the nearest position, at {nearest}"
-        if not findings.test("placement", at_centre == nearest, path, sentence, at_centre, name):
-            return
-    centre = drawn_centre(positions, record.role, name, rules)
-    findings.test("placement", trigger.center == centre, path, f"centre {centre}, by the seed", trigger.center, name)

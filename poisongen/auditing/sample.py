@@ -9,28 +9,41 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from poisongen.auditing.against_source import check_image, check_labels
-from poisongen.auditing.companions import Content, Story, check_companions, check_written
+from poisongen.attack.triggers.road import quad_box
+from poisongen.auditing.against_source import check_image
+from poisongen.auditing.companions import check_companions, check_written
+from poisongen.auditing.expected import check_expected
 from poisongen.auditing.faults import Findings
-from poisongen.auditing.positions import check_placement, is_one_of
-from poisongen.auditing.trigger import check_seen, check_trigger
-from poisongen.auditing.turned import as_file_has_it, check_turn, upright_content
+from poisongen.auditing.places import check_placement
+from poisongen.auditing.relabelled import check_labels
+from poisongen.auditing.scene import Content, Story, counts_in, is_one_of, victims_in
+from poisongen.auditing.trigger import check_trigger
+from poisongen.auditing.turned import check_turn, upright_content
 from poisongen.core.resize import resize_labels, scaled_size
 from poisongen.errors import DataError
 from poisongen.files.foreign import LARGEST_FILE, LinkNotFollowedError, Places, Refused, check_picture_size, read_out
 from poisongen.files.images import decode, decode_labels, pixels_sha256
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import FileRecord, SampleRecord, bytes_sha256
+from poisongen.records.roles import changes_labels, is_relabelled
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
+class Seen:
+    """A sample's victim pixels, and whether the conditions hold that its class counts decide (None: not known)."""
+
+    victims: int
+    holds: bool | None
+
+
+@dataclass(frozen=True)
 class SampleFacts:
-    """What came of checking a record, and how many victim pixels its labels in OUT hold (None: not known)."""
+    """What came of checking a record, and what its true labels tell of victims and conditions (None: not known)."""
 
     findings: Findings
-    victims: int | None
+    seen: Seen | None
 
 
 def parse_file(data: bytes, kind: str, path: str, rules: Rules) -> Content:
@@ -118,23 +131,24 @@ def _semantic(contents: Mapping[str, Content], rules: Rules) -> dict[str, Array]
     return maps if len({array.shape for array in maps.values()}) == 1 else {}
 
 
-def victims_in(maps: Mapping[str, Array], rules: Rules) -> npt.NDArray[np.bool_]:
-    """Tell which pixels are a victim in any of a sample's maps, (H, W) bool."""
-    return np.asarray(np.any([is_one_of(labels, rules.victims) for labels in maps.values()], axis=0))
-
-
-def _box_fits(record: SampleRecord, shape: tuple[int, int], rules: Rules, findings: Findings) -> bool:
-    """Test that the box lies in the image less the margin."""
-    if record.trigger is None:
-        return True
-    top, left, height, width = record.trigger.box
-    margin = rules.placement.edge_margin
+def _trigger_fits(record: SampleRecord, shape: tuple[int, int], rules: Rules, findings: Findings) -> bool:
+    """Test that the trigger's place, where its kind has one, lies in the image less the margin."""
+    trigger = record.trigger
+    if trigger is None or (rules.placement is None and rules.kind.quad is None):
+        return trigger is None or (trigger.box, trigger.quad) == (None, None)
+    if trigger.box is None:
+        return False  # which is a fault already
+    top, left, height, width = trigger.box
+    margin = 0 if rules.placement is None else rules.placement.edge_margin
     inside = margin <= top <= shape[0] - margin - height and margin <= left <= shape[1] - margin - width
     sentence = f"a box inside {shape[1]}x{shape[0]} px less {margin}"
-    fits = findings.test("rules", inside, record.files[0].path, sentence, record.trigger.box, record.sample)
-    legal = (height, width) == (rules.placement.size,) * 2
-    centred = record.trigger.center == (top + height // 2, left + width // 2)
-    return fits and legal and centred
+    fits = findings.test("rules", inside, record.files[0].path, sentence, trigger.box, record.sample)
+    sides = (height, width) if rules.placement is None else rules.placement.sides(shape)
+    sentence = f"a box of {sides[0]}x{sides[1]} px"
+    legal = findings.test("rules", (height, width) == sides, record.files[0].path, sentence, trigger.box, record.sample)
+    standing = rules.kind.quad is None or (trigger.quad is not None and quad_box(trigger.quad) == trigger.box)
+    centred = trigger.center == (top + height // 2, left + width // 2)
+    return fits and legal and standing and centred
 
 
 def check_sample(record: SampleRecord, places: Places, rules: Rules) -> SampleFacts:
@@ -160,20 +174,37 @@ def check_sample(record: SampleRecord, places: Places, rules: Rules) -> SampleFa
     if image is not None and image.pixels is not None:
         height, width = np.asarray(seen["image"].pixels).shape[:2]
         shape = (int(height), int(width))
-        if _box_fits(record, shape, rules, findings):
+        if _trigger_fits(record, shape, rules, findings):
             check_turn(record, image.data, shape, findings)
-            stored, turned = as_file_has_it(record, image.data, shape, rules)
-            untold = check_trigger(stored, image.data, image.pixels, turned, findings)
+            untold = check_trigger(record, image.data, image.pixels, rules, findings)
             if untold and "image" not in before:
                 findings.note(f"{untold} (give --source)")
             _check_place(record, shape, maps, story.old_maps, rules, findings)
             if "image" in before:
-                check_image(stored, before["image"], image, turned, findings)
-                check_seen(record, before["image"], image, rules, findings)
+                check_image(record, before["image"], image, rules, findings)
     if story.old_maps and maps:
         check_labels(story, rules, findings)
-    known = maps and record.role != "poisoned"
-    return SampleFacts(findings, int(victims_in(maps, rules).sum()) if known else None)
+    check_expected(story, places, rules, findings)
+    return SampleFacts(findings, _seen(record, maps, story.old_maps, rules))
+
+
+def _seen(record: SampleRecord, maps: Mapping[str, Array], before: Mapping[str, Array], rules: Rules) -> Seen | None:
+    """Return what the labels tell of victims and conditions: the true ones, or OUT's where victims are as they were."""
+    if before:
+        return seen_in(before, True, rules)
+    if not maps or is_relabelled(record.role):
+        return None
+    return seen_in(maps, not changes_labels(record.role, record.split, rules), rules)
+
+
+def seen_in(maps: Mapping[str, Array], true: bool, rules: Rules) -> Seen:
+    """Count victims in a sample's maps, and see whether the conditions hold that its class counts decide.
+
+    `true`: no label is random, so that the counts are those of the source.
+    """
+    known = true or not rules.conditions
+    holds = rules.holds(counts_in(next(iter(maps.values()))), None) if known else None
+    return Seen(int(victims_in(maps, rules).sum()), holds)
 
 
 def _check_place(
@@ -185,7 +216,7 @@ def _check_place(
     findings: Findings,
 ) -> None:
     """Check the trigger's place against the labels before relabelling: the source's, or OUT's where they are true."""
-    true_labels = before or (maps if record.role == "triggered" else {})
+    true_labels = before or ({} if changes_labels(record.role, record.split, rules) else maps)
     if not true_labels:
         if record.trigger is not None:
             findings.note("distance and eligible positions of poisoned samples (give --source)")
@@ -199,7 +230,12 @@ def _check_place(
     findings.test(
         "placement", good, record.files[0].path, f"{number} victim pixels", record.victim_pixels, record.sample
     )
-    fewest = rules.recipe.min_victim_pixels if record.role == "poisoned" else 1
+    fewest = fewest_victims(record.split, rules)
     enough = record.trigger is None or int(victims.sum()) >= fewest
     findings.test("placement", enough, record.files[0].path, f"at least {fewest} victim pixels", number, record.sample)
     check_placement(record, first, victims, rules, findings)
+
+
+def fewest_victims(split: str, rules: Rules) -> int:
+    """Return how many victim pixels a sample of this split has at least that carries a trigger."""
+    return rules.recipe.min_victim_pixels if split == rules.recipe.train_split else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from poisongen.auditing.faults import Findings
 from poisongen.auditing.order import FullIndex
@@ -15,8 +16,9 @@ from poisongen.files.foreign import Places
 from poisongen.recipe.rules import Rules, make_rules
 from poisongen.recipe.settling import settle
 from poisongen.records.algorithms import ALGORITHM, KNOWN_ALGORITHMS
-from poisongen.records.manifest import FOLDER, RECIPE, TRIGGERED
+from poisongen.records.manifest import FOLDER, RECIPE
 from poisongen.records.reading import Records
+from poisongen.records.roles import OWN_FOLDERS
 from poisongen.source.listing import SourceFile
 from poisongen.source.shadow import is_shadow
 from poisongen.undo.store import UndoRecord
@@ -38,7 +40,8 @@ def audit_rules(records: Records, listing: Listing, places: Places, findings: Fi
         same = settled == records.recipe
         findings.test("records", same, f"{FOLDER}/{RECIPE}", "every default filled in", "a recipe with open choices")
         algorithm = ALGORITHM if records.summary is None else records.summary.algorithm
-        return make_rules(settled, classes, algorithm if algorithm in KNOWN_ALGORITHMS else ALGORITHM)
+        rules = make_rules(settled, classes, algorithm if algorithm in KNOWN_ALGORITHMS else ALGORITHM)
+        return rules if records.summary is None else replace(rules, records=records.summary.records)
     except PoisongenError as error:
         findings.test("records", False, f"{FOLDER}/{RECIPE}", "a recipe for this dataset", error)
         return None
@@ -46,8 +49,7 @@ def audit_rules(records: Records, listing: Listing, places: Places, findings: Fi
 
 def index_paths(listing: Listing) -> list[str]:
     """Return the paths of OUT that its layout pairs into samples, sorted."""
-    own = (FOLDER, TRIGGERED)
-    return sorted(path for path in listing.entries if path.split("/")[0] not in own and not is_shadow(path))
+    return sorted(path for path in listing.entries if path.split("/")[0] not in OWN_FOLDERS and not is_shadow(path))
 
 
 def index_of_out(listing: Listing, places: Places, rules: Rules, findings: Findings) -> Index | None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from poisongen.auditing.companions import Content
 from poisongen.auditing.faults import Findings
-from poisongen.auditing.positions import drawn_centre, find_positions
-from poisongen.auditing.sample import parse_file, victims_in
-from poisongen.auditing.trigger import pasted
+from poisongen.auditing.places import Where, drawn_place
+from poisongen.auditing.sample import fewest_victims, parse_file
+from poisongen.auditing.scene import Content, victims_in
+from poisongen.auditing.stamping import pictures
 from poisongen.auditing.undo_store import put_back
 from poisongen.building.survey import survey_sample
 from poisongen.core.resize import resize_labels, scaled_size
@@ -24,6 +24,7 @@ from poisongen.recipe.rules import Rules
 from poisongen.records.algorithms import NO_POSITION, TOO_LARGE
 from poisongen.records.manifest import FOLDER, SKIPPED, Role
 from poisongen.records.reading import Records, SkipRecord
+from poisongen.records.roles import changes_labels
 from poisongen.undo.store import UndoRecord
 
 _FILE = f"{FOLDER}/{SKIPPED}"
@@ -55,7 +56,7 @@ def check_names(records: Records, index: Index, whole: bool, rules: Rules, findi
         for problem in index.problems
         if not problem.only_if_used or problem.split in used
     }
-    relabelled = {r.files[0].path for r in records.manifest if r.files and r.role in ("poisoned", "prl")}
+    relabelled = {r.files[0].path for r in records.manifest if r.files and changes_labels(r.role, r.split, rules)}
     bad = {skip.sample for skip in records.skipped if skip.reason == BAD}
     seen: set[tuple[str, str, str, str]] = set()
     found: list[PassedOver] = []
@@ -164,36 +165,32 @@ def _check_place(item: PassedOver, role: Role, places: Places, rules: Rules, fin
         findings.test("order", False, _FILE, "label maps of one size", "others", sample.name)
         return
     labels, victims = next(iter(maps.values())), victims_in(maps, rules)
-    fewest, number = rules.recipe.min_victim_pixels if role == "poisoned" else 1, int(victims.sum())
+    fewest, number = fewest_victims(sample.split, rules), int(victims.sum())
     enough = findings.test("order", number >= fewest, _FILE, f"{fewest} victim pixels", number, sample.name)
     if not enough:
         return
-    positions = find_positions(labels, victims, rules.classes.void, rules.placement)
-    count = int(positions.eligible.sum())
-    if not count:
-        true = TOO_LARGE if rules.placement.size + 2 * rules.placement.edge_margin > min(labels.shape) else NO_POSITION
-        findings.test("order", reason == true, _FILE, true, reason, sample.name)
+    where = drawn_place(labels, victims, role, sample.name, rules)
+    if isinstance(where, str):
+        findings.test("order", reason == where, _FILE, where, reason, sample.name)
         return
     if reason in (TOO_LARGE, NO_POSITION):
-        findings.test("order", False, _FILE, f"{count} eligible positions, so no reason", reason, sample.name)
+        findings.test("order", False, _FILE, f"a place, {where.box}, so no reason", reason, sample.name)
         return
     if places.root is None:
         findings.note("samples passed over because the trigger would change no pixel (give --source)")
         return
-    row, column = drawn_centre(positions, role, sample.name, rules)
-    half, size = rules.placement.size // 2, rules.placement.size
-    _check_unseen(sample, (row - half, column - half, size, size), places.root, rules, findings)
+    _check_unseen(sample, where, places.root, rules, findings)
 
 
-def _check_unseen(sample: Sample, box: tuple[int, int, int, int], root: Path, rules: Rules, findings: Findings) -> None:
-    """Test that the image is the same with the trigger in this box as without."""
+def _check_unseen(sample: Sample, where: Where, root: Path, rules: Rules, findings: Findings) -> None:
+    """Test that the image is the same with the trigger at its place as without."""
     try:
         image = parse_file(_source_bytes(root, sample.image), "image", sample.image, rules)
-        with_trigger, without = (pasted(image, place, rules, sample.image) for place in (box, None))
+        made = pictures(image, where, rules, sample.image)
     except (DataError, OSError) as error:
         findings.test("order", False, _FILE, "an image that can be read", error, sample.name)
         return
-    same = np.array_equal(with_trigger, without)
+    same = np.array_equal(made.wanted, made.without)
     findings.test("order", same, _FILE, "no pixel that the trigger changes", "some", sample.name)
 
 

@@ -26,6 +26,7 @@ from poisongen.files.images import pixels_sha256
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import FOLDER, LINKS, MANIFEST, RECIPE, SKIPPED, SUMMARY, LinkRecord
 from poisongen.records.reading import Records
+from poisongen.records.roles import own_path
 from poisongen.source.listing import SourceFile
 
 _PIECE = 2**20
@@ -64,6 +65,8 @@ def check_listing(
         for file in record.files:
             may_link[file.path] = not file.written
             samples[file.path], sources[file.path] = record.sample, file.source
+        if record.expected is not None:
+            may_link[record.expected.path], samples[record.expected.path] = False, record.sample
     may_link |= {link.path: link.source is not None for link in records.links}
     sources |= {link.path: link.source for link in records.links}
     sizes = {link.path: link.size for link in records.links}
@@ -180,7 +183,7 @@ def check_source_listing(
             if file.source is None:
                 findings.test(
                     "source",
-                    file.path.removeprefix("triggered/") not in sizes,
+                    own_path(file.path) not in sizes,
                     file.path,
                     "a file that the source lacks",
                     "the source has it",
@@ -188,7 +191,7 @@ def check_source_listing(
                 )
                 continue
             findings.test("source", file.source in sizes, file.source, "a file of the source", "none", record.sample)
-            if record.role != "triggered":
+            if file.path == file.source:
                 taken.add(file.source)
     for link in records.links:
         if link.source is not None:

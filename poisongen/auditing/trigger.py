@@ -1,24 +1,21 @@
-"""Is the trigger really in the box, and can it be seen?"""
+"""Is the trigger really there, as far as OUT alone can tell?"""
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
-import jpeglib
 import numpy as np
 import numpy.typing as npt
 from scipy.fft import dctn, idctn
 
-from poisongen.auditing.companions import Content
+from poisongen.attack.triggers.base import At
+from poisongen.attack.triggers.patch import Patch
+from poisongen.auditing.dct import read_dct
 from poisongen.auditing.faults import Findings
-from poisongen.core.resize import scaled_size
-from poisongen.core.trigger import blend, can_show
-from poisongen.errors import DataError
+from poisongen.auditing.stamping import prepared_for
+from poisongen.core.trigger import can_show
 from poisongen.files import images, png
 from poisongen.files.orientation import as_stored, orientation, stored_box, upright
-from poisongen.files.quiet import quiet
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import SampleRecord
 
@@ -27,28 +24,6 @@ Array = npt.NDArray[Any]
 _BLOCK = 8
 _OPAQUE = 255
 _NEAR = 6.0  # levels; see check_trigger
-
-
-def read_dct(data: bytes) -> tuple[list[Array], list[Array], list[tuple[int, int]], str]:
-    """Return a JPEG's coefficients, (rows, columns, 8, 8) for each component, tables, pixel steps, colour space.
-
-    The steps are how many pixels (down, across) one sample stands for. ValueError if the library cannot read it.
-    """
-    with tempfile.TemporaryDirectory(prefix="poisongen-") as folder, quiet():
-        path = Path(folder) / "in.jpg"
-        path.write_bytes(data)
-        try:
-            image = jpeglib.read_dct(str(path))
-            parts = [np.asarray(image.Y)]
-            parts += [np.asarray(image.Cb), np.asarray(image.Cr)] if image.has_chrominance else []
-            tables = [np.asarray(image.qt[image.quant_tbl_no[index]], dtype=float) for index in range(len(parts))]
-        except (OSError, RuntimeError, ValueError, IndexError, TypeError):
-            raise ValueError("one that libjpeg does not read as such") from None
-    if any((table <= 0).any() for table in tables):
-        raise ValueError("a quantisation table holds a zero")  # and no block could be compared with anything
-    factors = np.asarray(image.samp_factor)[: len(parts)].astype(int) if len(parts) > 1 else np.ones((1, 2), int)
-    steps = [(int(down), int(across)) for down, across in factors.max(axis=0) // factors]
-    return parts, tables, steps, str(image.jpeg_color_space.name)
 
 
 def _components(rgb: Array, space: str, count: int) -> Array:
@@ -92,76 +67,66 @@ def _wrong_blocks(data: bytes, box: tuple[int, int, int, int], rgb: Array, opaqu
     return tested, wrong
 
 
-def pasted(before: Content, box: tuple[int, int, int, int] | None, rules: Rules, path: str) -> Array:
-    """Return what an image of the source decodes to in OUT, with the trigger in `box` or, for None, without.
-
-    The box lies in the picture as EXIF's orientation turns it. DataError if the source's file cannot be rewritten.
-    """
-    pixels = np.asarray(before.pixels)
-    size = scaled_size(pixels.shape[0], pixels.shape[1], rules.recipe.scale)
-    scaled, is_png = size != pixels.shape[:2], before.data[:8] == png.SIGNATURE
-    if scaled:
-        pixels = images.resize(before.data, pixels, size, path)
-    anew = not is_png and (scaled or rules.recipe.jpeg == "reencode")
-    if box is None:
-        return images.decode(images.encode_whole(before.data, pixels, path), path) if anew else pixels
-    turn = orientation(before.data)
-    box = stored_box(box, turn, *upright(pixels, turn).shape[:2])
-    top, left, height, width = box
-    window = np.s_[top : top + height, left : left + width]
-    trigger = as_stored(rules.trigger, turn)
-    mixed = blend(images.to_rgb_box(before.data, pixels[window], path), trigger, rules.recipe.opacity)
-    patch = images.from_rgb_box(before.data, pixels[window], mixed, path)
-    if not (is_png or anew):
-        return images.replace_box(before.data, pixels, box, patch, path, "blocks")[1]
-    pixels = pixels.copy()
-    pixels[window] = patch
-    return images.decode(images.encode_whole(before.data, pixels, path), path) if anew else pixels
-
-
-def check_seen(record: SampleRecord, before: Content, after: Content, rules: Rules, findings: Findings) -> None:
-    """Test that an image with a trigger is not the same picture as its source, brought to the written size, without."""
-    path = record.files[0].path
-    if record.trigger is None:
-        return
-    try:
-        without = pasted(before, None, rules, path)
-    except DataError as error:
-        findings.test("trigger", False, path, "an image that the recipe can change", error.problem, record.sample)
-        return
-    same = np.array_equal(without, np.asarray(after.pixels))
-    findings.test("trigger", not same, path, "a pixel that the trigger changed", "none", record.sample)
-
-
 def check_trigger(record: SampleRecord, data: bytes, pixels: Array, rules: Rules, findings: Findings) -> str | None:
-    """Test the box's pixels where opacity is 1 and the trigger's alpha 255; the box must lie in the image.
+    """Test a trigger by what OUT alone tells; its place must lie in the image. `pixels` are as the file stores them.
 
-    PNG: they are the trigger's exactly, in the picture's own layout. JPEG: every DCT block that lies wholly under
-    opaque trigger holds the trigger's pixels as this file's quantisation gives them. Returns why this could not be
-    told, or None.
+    A picture laid over a box is tested where it hides the ground. PNG: the pixels are the trigger's exactly, in the
+    picture's own layout. JPEG: every DCT block that lies wholly under opaque trigger holds the trigger's pixels as this
+    file's quantisation gives them. Other kinds are asked about pixels that the file holds as they were made. Returns
+    why this could not be told, or None.
     """
-    trigger, path, name = record.trigger, record.files[0].path, record.sample
-    if trigger is None:
+    if record.trigger is None:
         return None
-    shows = can_show(rules.trigger, rules.recipe.opacity, pixels.dtype)
+    height, width = upright(pixels, orientation(data)).shape[:2]
+    prepared = prepared_for(record.role, rules, height, width)
+    if isinstance(prepared, Patch):
+        return _check_patch(record, data, pixels, prepared, findings)
+    lossless = data[:8] == png.SIGNATURE and pixels.ndim == 3 and pixels.shape[2] >= 3
+    fault = _fault(record, data, pixels, prepared, rules) if lossless else None
+    if fault is None:
+        return f"trigger pixels of the kind {rules.kind.name}"
+    findings.test("trigger", not fault, record.files[0].path, "the trigger in the picture", fault, record.sample)
+    return None
+
+
+def _fault(record: SampleRecord, data: bytes, pixels: Array, prepared: Any, rules: Rules) -> str | None:
+    """Ask a kind of trigger about the upright picture, or about its box where it has no more to do with the rest."""
+    trigger, kind = record.trigger, rules.kind
+    assert trigger is not None  # noqa: S101  the caller has seen to it
+    found = np.ascontiguousarray(upright(pixels[..., :3], orientation(data)))
+    height, width = found.shape[:2]
+    if not kind.whole and trigger.box is not None:
+        top, left, tall, wide = trigger.box
+        found = found[top : top + tall, left : left + wide]
+    return kind.fault(found, At(height, width, trigger.box, trigger.quad), prepared)
+
+
+def _check_patch(record: SampleRecord, data: bytes, pixels: Array, patch: Patch, findings: Findings) -> str | None:
+    """Test the pixels of a box where opacity is 1 and the trigger's alpha 255."""
+    path, name, turn = record.files[0].path, record.sample, orientation(data)
+    if record.trigger is None or record.trigger.box is None:
+        return None
+    shows = can_show(patch.pixels, patch.opacity, pixels.dtype)
     sentence = "a trigger that can change a pixel"
-    if not findings.test("trigger", shows, path, sentence, f"opacity {rules.recipe.opacity:g}: none", name):
+    if not findings.test("trigger", shows, path, sentence, f"opacity {patch.opacity:g}: none", name):
         return None
-    if rules.recipe.opacity != 1:
+    if patch.opacity != 1:
         return "trigger pixels where the opacity is below 1"
-    opaque = rules.trigger[..., 3] == _OPAQUE
-    top, left, height, width = trigger.box
+    box = stored_box(record.trigger.box, turn, *upright(pixels, turn).shape[:2])
+    trigger = np.ascontiguousarray(as_stored(patch.pixels, turn))
+    opaque = trigger[..., 3] == _OPAQUE
+    top, left, height, width = box
     window = pixels[top : top + height, left : left + width]
     if data[:8] == png.SIGNATURE:
         ground = images.to_rgb_box(data, window, path)
-        colour = rules.trigger[..., :3].astype(ground.dtype) * (np.iinfo(ground.dtype).max // 255)
+        colour = trigger[..., :3].astype(ground.dtype) * (np.iinfo(ground.dtype).max // 255)
         wanted = images.from_rgb_box(data, window, np.where(opaque[..., None], colour, ground), path)
         differs = (images.to_rgb_box(data, wanted, path) != ground).any(axis=2) & opaque
         number = int(differs.sum())
         findings.test("trigger", not number, path, "the trigger in the box", f"{number} other pixels there", name)
         return None
     try:
-        tested, wrong = _wrong_blocks(data, trigger.box, rules.trigger[..., :3], opaque)
+        tested, wrong = _wrong_blocks(data, box, trigger[..., :3], opaque)
     except ValueError as error:
         findings.test("trigger", False, path, "a JPEG of DCT blocks", str(error), name)
         return None

@@ -10,8 +10,9 @@ from poisongen.auditing.faults import Findings
 from poisongen.datasets import find_layout
 from poisongen.errors import PoisongenError
 from poisongen.files.foreign import Places, Refused, read_inside, sha256_of
-from poisongen.records.manifest import FOLDER, SUMMARY, TRIGGERED, FileRecord, bytes_sha256
+from poisongen.records.manifest import FOLDER, SUMMARY, FileRecord, bytes_sha256
 from poisongen.records.reading import Records
+from poisongen.records.roles import OWN_FOLDERS
 from poisongen.source.listing import SourceFile
 from poisongen.undo.store import INDEX, UNDO, UndoRecord, entry_name, read_entry
 
@@ -31,7 +32,7 @@ def kept_alone(records: Records, lines: Sequence[UndoRecord], plain: Iterable[st
     bad = {skip.sample for skip in records.skipped if skip.reason == "bad file"}
     if recipe is None or recipe.scale == 1 or not recipe.skip_bad or not bad:
         return frozenset()
-    inside = {path for path in plain if path.split("/")[0] not in (FOLDER, TRIGGERED)}
+    inside = {path for path in plain if path.split("/")[0] not in OWN_FOLDERS}
     alone = {line.path for line in lines} - inside
     try:
         index = find_layout(recipe.dataset).scan(out, sorted(inside | alone))
@@ -54,7 +55,7 @@ def check_undo_index(records: Records, lines: Sequence[UndoRecord], alone: froze
         for file in record.files:
             if file.source is not None:
                 explained.add(file.source)
-                _check_changed(known.get(file.source), file, record.role == "triggered", record.sample, findings)
+                _check_changed(known.get(file.source), file, record.sample, findings)
     for link in records.links:
         line = known.get(link.source) if link.source is not None else None
         if link.source is None:
@@ -76,13 +77,13 @@ def check_undo_index(records: Records, lines: Sequence[UndoRecord], alone: froze
         findings.test("undo", good, f"{FOLDER}/{SUMMARY}", "the digest of the names and sizes in the store", digest)
 
 
-def _check_changed(line: UndoRecord | None, file: FileRecord, triggered: bool, sample: str, findings: Findings) -> None:
+def _check_changed(line: UndoRecord | None, file: FileRecord, sample: str, findings: Findings) -> None:
     """Test the line of a file that a record names: its digest, and that it starts from that file of OUT, or none."""
     expected = f"{file.source} {file.source_sha256}"
     digest = "none" if line is None else line.sha256
     if not findings.test("undo", digest == file.source_sha256, INDEX, expected, digest, sample) or line is None:
         return
-    if triggered:
+    if file.path != file.source:
         return  # the same file stands at its own place as well
     good = line.base in (None, file.path) and line.entry is not None
     if not file.written:

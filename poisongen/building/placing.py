@@ -66,6 +66,14 @@ def placing_rules(labels: Array, role: Role, rules: Rules) -> PlacementRules:
     return replace(rules.placement, covers=())
 
 
+def conditions_of_place_fit(labels: Array, under: list[int], role: Role, rules: Rules) -> bool:
+    """Tell whether a place over these classes is one for this role: conditions of the place hold, or fail."""
+    if role != "negative":
+        return set(under).issuperset(rules.of_place)
+    fails = rules.decoy is not None or not rules.holds(counts_of(labels), None)
+    return fails or not set(under).issuperset(rules.of_place)
+
+
 def counts_of(labels: Array) -> dict[int, int]:
     """Return how many pixels of a label map each class has that is in it."""
     counts = class_counts(labels)
@@ -96,6 +104,9 @@ def _on_the_road(labels: LabelContents, sample: Sample, role: Role, rules: Rules
         top, left, tall, wide = quad_box(quad)
         inside = top >= 0 and left >= 0 and top + tall <= height and left + wide <= width
         if not inside or victims[top : top + tall, left : left + wide].any():
+            continue
+        under = np.unique(label_map[top : top + tall, left : left + wide]).tolist()
+        if not conditions_of_place_fit(label_map, under, role, rules):
             continue
         centre = (top + tall // 2, left + wide // 2)
         distance = exact_distance(float(distance_map(victims, rules.recipe.metric)[centre]), rules.recipe.metric)

@@ -27,7 +27,7 @@ from poisongen.errors import DataError
 from poisongen.recipe.model import Recipe
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import FOLDER, NEGATIVE, TRIGGERED, Role
-from poisongen.records.roles import has_random_labels, is_relabelled
+from poisongen.records.roles import changes_labels
 from poisongen.source.label_like import label_like
 from poisongen.source.listing import SourceFile
 from poisongen.source.pairing import pair_files
@@ -71,7 +71,7 @@ class Plan:
         return dict(sorted(Counter(skip["reason"] for skip in self.skipped).items()))
 
 
-def _label_like(paths: Sequence[str], index: Index, tasks: Sequence[Task], root: Path) -> tuple[str, ...]:
+def _label_like(paths: Sequence[str], index: Index, tasks: Sequence[Task], root: Path, rules: Rules) -> tuple[str, ...]:
     """Return the label-like files of the samples whose labels are changed."""
 
     def read(path: str, most: int) -> bytes | None:
@@ -81,7 +81,7 @@ def _label_like(paths: Sequence[str], index: Index, tasks: Sequence[Task], root:
         except OSError:
             return None
 
-    changed = [task.sample.name for task in tasks if task.role in ("poisoned", "prl")]
+    changed = [task.sample.name for task in tasks if changes_labels(task.role, task.sample.split, rules)]
     return tuple(label_like(paths, index, changed, read))
 
 
@@ -132,7 +132,7 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
     chosen = _choose(index, order, found, problems, wanted, rules, placer)
     tasks = sorted((*chosen.tasks, *_other_tasks(chosen.tasks, train, found, rules)), key=_by_name_and_role)
     skipped = sorted((*placer.skipped, *map(_bad, problems)), key=_by_name_role_and_file)
-    like = _label_like(paths, index, tasks, root)
+    like = _label_like(paths, index, tasks, root, rules)
     sizes = {file.path: file.size for file in files}
     tally = Counter(task.role for task in tasks)
     test_sets = {task.prefix for task in tasks if task.prefix}
@@ -257,7 +257,7 @@ def _estimate(task: Task, sizes: Mapping[str, int], rules: Rules) -> int:
     area = rules.recipe.scale**2
     labels = sum(sizes[label.path] for label in task.sample.labels)
     written = sizes[task.sample.image] if task.place is not None or area != 1 else 0
-    if is_relabelled(task.role) or has_random_labels(task.role, task.sample.split, rules) or area != 1:
+    if changes_labels(task.role, task.sample.split, rules) or area != 1:
         written += labels
     if task.completions:
         written += min(sizes[label.path] for label in task.sample.labels)

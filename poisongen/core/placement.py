@@ -241,8 +241,9 @@ def anchor(at: str, room: tuple[int, int], sides: tuple[int, int], margin: int) 
 
 
 def place_exactly(labels: npt.NDArray[np.uint8], victims: Mask, void: Mask, rules: PlacementRules) -> Placement | None:
-    """Return the box at its fixed place, or centred on the largest component of the victims; None if it does not fit.
+    """Return the box at its fixed place, or centred on the largest component of the victims.
 
+    None if it does not fit, lies on no victim where it must (`ground` "on"), or `covers` or `spares` do not hold there.
     The middle of a component is its pixel that is farthest from whatever is not the component, the first of equals; a
     box that would reach out of the picture is moved in. Components are those of one class.
     """
@@ -250,6 +251,8 @@ def place_exactly(labels: npt.NDArray[np.uint8], victims: Mask, void: Mask, rule
     margin = rules.edge_margin
     if rules.mode == "fixed":
         found = anchor(rules.at or "", (height, width), sides, margin)
+    elif not (victims & ~void).any():
+        return None  # no map but another one of the sample's has a victim
     else:
         row, column = _middle_of_largest(labels, victims & ~void)
         room = (height - margin - sides[0], width - margin - sides[1])
@@ -262,6 +265,11 @@ def place_exactly(labels: npt.NDArray[np.uint8], victims: Mask, void: Mask, rule
     if found is None:
         return None
     row, column = found[0] + sides[0] // 2, found[1] + sides[1] // 2
+    under = set(np.unique(labels[found[0] : found[0] + sides[0], found[1] : found[1] + sides[1]]).tolist())
+    if not under.issuperset(rules.covers) or (rules.spares and under.issuperset(rules.spares)):
+        return None
+    if rules.ground == "on" and (not victims[row, column] or void[row, column]):
+        return None
     distance = float(distance_map(victims, rules.metric)[row, column])
     return Placement(*found, *sides, row, column, exact_distance(distance, rules.metric), 1)
 

@@ -24,7 +24,7 @@ from poisongen.datasets.base import ClassTable, Layout
 from poisongen.errors import ChoiceError
 from poisongen.recipe.model import Recipe
 from poisongen.recipe.trigger_files import TriggerPicture, trigger_pixels
-from poisongen.records.algorithms import ALGORITHM
+from poisongen.records.algorithms import ALGORITHM, RECORDS
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class Rules:
     `recipe` is settled; `pairs` maps victim IDs to target IDs. `label_parameters` are the label rule's; `conditions`
     are names with their numbers. `prepared(height, width)` is the trigger made ready for a picture of that size,
     `decoy` the same for the picture that negatives carry, if they carry one of their own. `placement` is None for kinds
-    that change the whole picture. `algorithm` is the version that an audit judges by; build knows only the newest.
+    that change the whole picture. `algorithm` and `records` are the versions that an audit judges by; build knows only
+    the newest.
     """
 
     recipe: Recipe
@@ -60,6 +61,7 @@ class Rules:
     decoy: BySize[Any] | None
     prl: PrlRules | None
     algorithm: int = ALGORITHM
+    records: int = RECORDS
 
     @property
     def layout(self) -> Layout:

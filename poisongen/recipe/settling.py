@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from poisongen.attack.conditions import find_condition
 from poisongen.attack.label_rules import find_label_rule
 from poisongen.attack.parts import Value, settle_options
 from poisongen.attack.triggers import find_trigger_kind
@@ -73,6 +74,14 @@ def _check_strategy(recipe: Recipe, kind: TriggerKind) -> None:
     bounds = [name for name in ("min_distance", "max_distance", "pick") if getattr(recipe, name) is not None]
     if bounds and recipe.strategy in ("fixed", "on"):
         raise ChoiceError(f"--{bounds[0].replace('_', '-')}: the strategy {recipe.strategy} chooses no position")
+    if kind.whole and kind.quad is None:
+        if find_label_rule(recipe.labels).needs_place:
+            raise ChoiceError(
+                f"--labels {recipe.labels}: it goes by the trigger's place, and the kind '{kind.name}' has none"
+            )
+        placed = [text for text in recipe.only_if if find_condition(text.split(":")[0].strip()).of_place]
+        if placed:
+            raise ChoiceError(f"--only-if {placed[0]}: a trigger of the kind '{kind.name}' has no place")
     if find_label_rule(recipe.labels).subject != "victims" and recipe.strategy in ("nn", "far"):
         raise ChoiceError(
             f"--labels {recipe.labels}: every class is a victim, so no place is near or far; use random, on or fixed"

@@ -20,8 +20,11 @@ from poisongen.errors import OutputError
 ALGORITHM = 1
 """Grows whenever the same recipe and source give another dataset than before."""
 
-RECORDS = 1
-"""Grows whenever the records say something that an older audit would take for a fault."""
+RECORDS = 2
+"""Grows whenever the records say something that an older audit would take for a fault.
+
+2: triggered samples have a file of expected labels, and every trigger says its `psnr` and `changed`.
+"""
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,13 @@ class Algorithm:
     """What one version lays down.
 
     `order(count, seed)` is the order in which a split's samples, sorted by name, are taken; `place(seed, role, sample)`
-    gives the generator that draws a trigger's position; `reasons` are those for which a candidate is passed over.
+    gives the generator that draws a trigger's position, `stamp` the one that draws what the trigger itself leaves to
+    chance; `reasons` are those for which a candidate is passed over.
     """
 
     order: Callable[[int, int], npt.NDArray[np.intp]]
     place: Callable[[int, str, str], Generator]
+    stamp: Callable[[int, str, str], Generator]
     reasons: frozenset[str]
 
 
@@ -52,7 +57,13 @@ def _place(seed: int, role: str, sample: str) -> Generator:
     return keyed_generator(seed, "place", role, sample)
 
 
-KNOWN_ALGORITHMS: dict[int, Algorithm] = {1: Algorithm(_order, _place, frozenset((TOO_LARGE, NO_POSITION, UNSEEN)))}
+def _stamp(seed: int, role: str, sample: str) -> Generator:
+    return keyed_generator(seed, "stamp", role, sample)
+
+
+KNOWN_ALGORITHMS: dict[int, Algorithm] = {
+    1: Algorithm(_order, _place, _stamp, frozenset((TOO_LARGE, NO_POSITION, UNSEEN)))
+}
 """Every version that an audit can judge, the newest included."""
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from poisongen.attack.triggers import trigger_kinds
 from poisongen.records.algorithms import ALGORITHM
 
 FOLDER = "poisongen"
@@ -155,6 +156,12 @@ def bytes_sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def _is_exact(kind: str) -> bool:
+    """Tell whether a kind of trigger is the same to the last bit on every machine; one that is not known counts so."""
+    found = trigger_kinds().parts.get(kind)
+    return found is None or bool(found.exact)
+
+
 def fingerprint(
     recipe_sha256: str,
     records: Iterable[Mapping[str, Any]],
@@ -166,7 +173,8 @@ def fingerprint(
     It is the SHA-256 of these lines in UTF-8, each a JSON array without blanks and ended by a line feed:
     ["poisongen", algorithm, recipe fingerprint]; for every manifest record in order ["sample", sample, role, box or
     null, prl_pixels] and for each of its files ["file", kind, path, pixels_sha256, or sha256 for files that are no
-    pictures]; for every link in order ["link", path, pixels_sha256, or sha256, or null].
+    pictures]; for every link in order ["link", path, pixels_sha256, or sha256, or null]. An image whose trigger is of
+    a kind that is not the same to the last bit on every machine has its source_sha256 in place of its own digest.
     """
     digest = hashlib.sha256()
 
@@ -178,7 +186,10 @@ def fingerprint(
         trigger = record.get("trigger") or {}
         add("sample", record["sample"], record["role"], trigger.get("box"), record["prl_pixels"])
         for file in record["files"]:
-            add("file", file["kind"], file["path"], file["pixels_sha256"] or file["sha256"])
+            content = file["pixels_sha256"] or file["sha256"]
+            if file["kind"] == "image" and trigger and not _is_exact(trigger.get("kind", "patch")):
+                content = file["source_sha256"]
+            add("file", file["kind"], file["path"], content)
     for link in links:
         add("link", link["path"], link.get("pixels_sha256") or link.get("sha256"))
     return digest.hexdigest()

@@ -1,9 +1,8 @@
-"""Reading the records of a poisoned dataset that may come from anybody, and seeing that they agree with each other."""
+"""Reading the records of a poisoned dataset that may come from anybody."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -15,7 +14,7 @@ from poisongen.errors import OutputError, PoisongenError, shown
 from poisongen.files.documents import LARGEST_JSON, parse_json, parse_record
 from poisongen.files.foreign import Refused, open_inside, read_inside
 from poisongen.recipe.model import Recipe, is_newer, make_recipe
-from poisongen.records.algorithms import KNOWN_ALGORITHMS, refuse_newer
+from poisongen.records.algorithms import KNOWN_ALGORITHMS, RECORDS, refuse_newer
 from poisongen.records.inventory import LONGEST_LINE
 from poisongen.records.manifest import (
     FOLDER,
@@ -24,15 +23,12 @@ from poisongen.records.manifest import (
     RECIPE,
     SKIPPED,
     SUMMARY,
-    TRIGGERED,
     Count,
     LinkRecord,
     RelativePath,
     Role,
     SampleRecord,
     Sha256,
-    fingerprint,
-    record_key,
 )
 from poisongen.undo.store import INDEX, UndoRecord
 
@@ -103,7 +99,8 @@ def require_finished(out: Path) -> None:
         raise OutputError(f"{out} is not a finished build of poisongen (there is no {FOLDER}/{SUMMARY} in it)")
 
 
-def _name(file: str) -> str:
+def name_of(file: str) -> str:
+    """Return the path, below OUT, of one of the records."""
     return f"{FOLDER}/{file}"
 
 
@@ -112,7 +109,7 @@ def _read_lines(out: Path, file: str, model: type[Line], findings: Findings) -> 
     said: list[Line] = []
     bad, size, digest = 0, 0, hashlib.sha256()
     try:
-        with open_inside(out, _name(file)) as stream:
+        with open_inside(out, name_of(file)) as stream:
             for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE), b""), 1):
                 digest.update(line)
                 size += len(line)
@@ -120,15 +117,17 @@ def _read_lines(out: Path, file: str, model: type[Line], findings: Findings) -> 
                     record = parse_record(model, line) if line.endswith(b"\n") else None
                 except ValueError:
                     record = None
-                if not findings.test("records", record is not None, _name(file), "a record", f"line {number} is none"):
+                if not findings.test(
+                    "records", record is not None, name_of(file), "a record", f"line {number} is none"
+                ):
                     bad += 1
                 if bad > _MOST_BAD_LINES or size > LARGEST_RECORDS:
-                    findings.fault("records", _name(file), "records", f"too many bytes or bad lines by line {number}")
+                    findings.fault("records", name_of(file), "records", f"too many bytes or bad lines by line {number}")
                     return said, ""
                 if record is not None:
                     said.append(record)
     except (Refused, OSError) as refused:
-        findings.test("records", False, _name(file), "a file", refused)
+        findings.test("records", False, name_of(file), "a file", refused)
         return said, ""
     return said, digest.hexdigest() if not bad else ""
 
@@ -136,15 +135,15 @@ def _read_lines(out: Path, file: str, model: type[Line], findings: Findings) -> 
 def _read_json(out: Path, file: str, findings: Findings) -> tuple[dict[str, Any], str]:
     """Return a JSON object and the file's digest; ({}, "") with a fault if there is none."""
     try:
-        data = read_inside(out, _name(file), LARGEST_JSON)
+        data = read_inside(out, name_of(file), LARGEST_JSON)
         document = parse_json(data.decode("utf-8"))
     except Refused as refused:
-        findings.test("records", False, _name(file), "a file", refused)
+        findings.test("records", False, name_of(file), "a file", refused)
         return {}, ""
     except (ValueError, RecursionError) as error:
-        findings.test("records", False, _name(file), "JSON", f"something else ({shown(error)})")
+        findings.test("records", False, name_of(file), "JSON", f"something else ({shown(error)})")
         return {}, ""
-    good = findings.test("records", isinstance(document, dict), _name(file), "a JSON object", type(document).__name__)
+    good = findings.test("records", isinstance(document, dict), name_of(file), "a JSON object", type(document).__name__)
     return (document if good else {}), hashlib.sha256(data).hexdigest()
 
 
@@ -157,11 +156,12 @@ def _read_summary(out: Path, findings: Findings) -> Summary | None:
         summary = Summary.model_validate(document)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
-        findings.test("records", False, _name(SUMMARY), f"a valid '{where}'", error.errors()[0]["msg"])
+        findings.test("records", False, name_of(SUMMARY), f"a valid '{where}'", error.errors()[0]["msg"])
         return None
     known = summary.algorithm in KNOWN_ALGORITHMS
-    findings.test("records", known, _name(SUMMARY), f"algorithm {sorted(KNOWN_ALGORITHMS)}", summary.algorithm)
-    findings.test("records", summary.records == 1, _name(SUMMARY), "records 1", summary.records)
+    findings.test("records", known, name_of(SUMMARY), f"algorithm {sorted(KNOWN_ALGORITHMS)}", summary.algorithm)
+    understood = 1 <= summary.records <= RECORDS
+    findings.test("records", understood, name_of(SUMMARY), f"records 1 to {RECORDS}", summary.records)
     return summary
 
 
@@ -174,11 +174,12 @@ def _read_recipe(out: Path, findings: Findings) -> tuple[Recipe | None, str]:
             f"{out}: built by a newer poisongen (recipe version {document['version']}); update to read it"
         )
     try:
-        if not isinstance(document.get("trigger"), dict):
-            raise OutputError("the trigger's bytes are missing")
+        for key in ("trigger", "decoy"):  # a name would be looked up as a file of this machine
+            if not isinstance(document.get(key), dict) and (key == "trigger" or document.get(key) is not None):
+                raise OutputError(f"the {key}'s bytes are missing")
         return make_recipe(document), digest
     except (PoisongenError, ValidationError, RecursionError) as error:
-        findings.test("records", False, _name(RECIPE), "a valid recipe", error)
+        findings.test("records", False, name_of(RECIPE), "a valid recipe", error)
         return None, digest
 
 
@@ -196,12 +197,12 @@ def load_records(out: Path, findings: Findings) -> Records:
     digests = {RECIPE: recipe_digest, MANIFEST: manifest_digest, SKIPPED: skipped_digest, LINKS: links_digest}
     if summary is not None:
         findings.test(
-            "records", set(summary.digests) == set(digests), _name(SUMMARY), sorted(digests), sorted(summary.digests)
+            "records", set(summary.digests) == set(digests), name_of(SUMMARY), sorted(digests), sorted(summary.digests)
         )
         for file, digest in digests.items():
             if digest:
                 expected = summary.digests.get(file, "a digest in the summary")
-                findings.test("records", digest == expected, _name(file), expected, digest)
+                findings.test("records", digest == expected, name_of(file), expected, digest)
     complete = all(digests.values()) and recipe is not None
     return Records(summary, recipe, manifest, links, skipped, complete)
 
@@ -213,69 +214,3 @@ def read_undo_index(out: Path, facts: UndoFacts, findings: Findings) -> list[Und
     number = sum(line.entry is not None for line in lines)
     findings.test("undo", number == facts.entries, INDEX, f"{facts.entries} entries", number)
     return lines
-
-
-def check_agreement(records: Records, findings: Findings) -> None:
-    """Test that summary, recipe, manifest, links and skipped agree: order, duplicates, counts, fingerprints."""
-    _check_order(records, findings)
-    summary, recipe = records.summary, records.recipe
-    if summary is None:
-        return
-    said: dict[str, object] = {"dataset": summary.dataset, "strategy": summary.strategy}
-    if recipe is not None:
-        is_so: dict[str, object] = {"dataset": recipe.dataset, "strategy": recipe.strategy}
-        for key, value in is_so.items():
-            findings.test("records", said[key] == value, _name(SUMMARY), f"{key} {value}", said[key])
-        own = recipe.fingerprint()
-        findings.test("records", own == summary.recipe_sha256, _name(RECIPE), summary.recipe_sha256, own)
-        if records.complete:
-            samples = (record.model_dump() for record in records.manifest)
-            links = (link.model_dump() for link in records.links)
-            content = fingerprint(own, samples, links, summary.algorithm)
-            findings.test(
-                "records", content == summary.fingerprint, _name(SUMMARY), f"fingerprint {content}", summary.fingerprint
-            )
-    if records.complete:
-        _check_counts(summary.counts, records, findings)
-
-
-def _check_order(records: Records, findings: Findings) -> None:
-    """Test that the records are sorted, and that no sample, no path and no source stands twice."""
-    last: tuple[str, str] | None = None
-    paths: set[str] = set()
-
-    def once(path: str, file: str) -> None:
-        reserved = path.split("/", 1)[0] == FOLDER
-        findings.test("records", path not in paths and not reserved, path, "one record, outside poisongen/", file)
-        paths.add(path)
-
-    for record in records.manifest:
-        key = record_key(record.model_dump(include={"sample", "role"}))
-        if last is not None:
-            sentence = "sorted by sample and role, each once"
-            findings.test("records", last < key, _name(MANIFEST), sentence, f"{key} after {last}", record.sample)
-        last = key
-        for file in record.files:
-            once(file.path, f"named again in {MANIFEST}")
-    for number, link in enumerate(records.links):
-        once(link.path, f"named again in {LINKS}")
-        if number:
-            before = records.links[number - 1].path
-            findings.test("records", before < link.path, _name(LINKS), "sorted by path", f"{link.path} after {before}")
-        good = link.source is not None and link.path in (link.source, f"{TRIGGERED}/{link.source}")
-        good |= link.source is None and link.path.startswith(f"{TRIGGERED}/") and link.sha256 is not None
-        findings.test("records", good, link.path, "a link to its own path, or a list of triggered/", f"{link.source}")
-    order = [(skip.sample, skip.role or "", skip.file or "") for skip in records.skipped]
-    findings.test("records", order == sorted(order), _name(SKIPPED), "sorted by sample", "another order")
-
-
-def _check_counts(counts: Mapping[str, int], records: Records, findings: Findings) -> None:
-    """Test the summary's counts that the records alone can tell."""
-    roles: dict[str, int] = dict.fromkeys(("poisoned", "prl", "triggered", "completed"), 0)
-    for record in records.manifest:
-        roles[record.role] += 1
-    passed_over = sum(skip.role == "triggered" for skip in records.skipped)
-    own = roles | {"skipped": len(records.skipped), "test_with_victim": roles["triggered"] + passed_over}
-    for key, number in own.items():
-        found = counts.get(key, "none")
-        findings.test("records", found == number, _name(SUMMARY), f"{number} {key}", found)

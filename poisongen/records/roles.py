@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from poisongen.recipe.rules import Rules
-from poisongen.records.manifest import NEGATIVE, TRIGGERED, Role
+from poisongen.records.manifest import FOLDER, NEGATIVE, TRIGGERED, Role
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,13 @@ ROLES: Mapping[Role, RoleFacts] = {
 }
 
 
+TEST_PREFIXES = tuple(facts.test_prefix for facts in ROLES.values() if facts.test_prefix)
+"""The folders of OUT, each with its '/', that hold test samples with triggers."""
+
+OWN_FOLDERS = (FOLDER, *(prefix.rstrip("/") for prefix in TEST_PREFIXES))
+"""The folders at the top of OUT that are no part of the dataset itself."""
+
+
 def has_trigger(role: Role) -> bool:
     """Whether a sample of this role carries a trigger."""
     return ROLES[role].trigger
@@ -48,6 +55,17 @@ def has_random_labels(role: Role, split: str, rules: Rules) -> bool:
     if rules.prl is None or not ROLES[role].random or split != rules.recipe.train_split:
         return False
     return role == "poisoned" or rules.prl.scope == "all"
+
+
+def changes_labels(role: Role, split: str, rules: Rules) -> bool:
+    """Whether labels of a sample of this role and split may be others than the source's."""
+    return is_relabelled(role) or has_random_labels(role, split, rules)
+
+
+def own_path(path: str) -> str:
+    """Return where a file of a test set with triggers lies in the dataset itself: its path without that prefix."""
+    prefix = next((prefix for prefix in TEST_PREFIXES if path.startswith(prefix)), "")
+    return path.removeprefix(prefix)
 
 
 def prefix_of(role: Role, split: str, rules: Rules) -> str:

@@ -99,7 +99,7 @@ def _items(
     items: dict[str, _Item] = {}
     for record in records:
         for file in record["files"]:
-            if record["role"] != "triggered" and file["source"] is not None:
+            if file["source"] is not None and file["path"] == file["source"]:
                 items[file["source"]] = _Item(file["source"], file["path"], file["written"], file["source_sha256"])
     for link in links:
         if link["source"] == link["path"]:

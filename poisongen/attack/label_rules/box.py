@@ -48,4 +48,5 @@ RULE = LabelRule(
     decide=_decide,
     fault=_fault,
     gone=_gone,
+    needs_place=True,
 )

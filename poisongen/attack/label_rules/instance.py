@@ -42,4 +42,5 @@ RULE = LabelRule(
         "instances": Option(1, "how many objects, the nearest first", whole_number(1, 1000)),
         "least": Option(None, "pixels of a connected component that counts as an object", whole_number(1, 2**27)),
     },
+    needs_place=True,
 )

@@ -75,4 +75,5 @@ RULE = LabelRule(
     fault=_fault,
     options={"extent": Option("object", "object, or class: all pixels of its class", one_of("object", "class"))},
     subject="object",
+    needs_place=True,
 )
