@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from poisongen.building.bordering import Bordering, find_target
 from poisongen.building.plan import Plan, make_plan
 from poisongen.building.sample import Task, do_task
 from poisongen.building.staging import Staging, check_only_ours, open_staging
@@ -48,11 +49,12 @@ _NAMED = 10  # label-like files that the summary names; it counts all
 
 @dataclass(frozen=True)
 class Prepared:
-    """A recipe settled for a dataset on disk: its root, its files, and the rules."""
+    """A recipe settled for a dataset on disk: its root, its files, the rules, and how `--target auto` was found."""
 
     root: Path
     files: tuple[SourceFile, ...]
     rules: Rules
+    bordering: Bordering | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class BuildResult:
 
     `pairs` are the summary's victims and targets, each with `id`, `name`, `pixels` and `samples` of the training
     split; `label_like` the first of the files that look like labels of changed samples and stay as they are.
-    `put_back` is the number of files that a finished build had lost, and has again.
+    `put_back` is the number of files that a finished build had lost, and has again. `bordering` is how the target was
+    found, where that was asked for.
     """
 
     out: Path
@@ -71,10 +74,14 @@ class BuildResult:
     pairs: Sequence[Mapping[str, Mapping[str, Any]]] = ()
     label_like: Sequence[str] = ()
     put_back: int = 0
+    bordering: Bordering | None = None
 
 
-def prepare(recipe: Recipe | Mapping[str, Any], root: Path | None) -> Prepared:
-    """Check a recipe against the dataset at `root` (or where its layout is usually found)."""
+def prepare(recipe: Recipe | Mapping[str, Any], root: Path | None, jobs: int = 1, progress: bool = False) -> Prepared:
+    """Check a recipe against the dataset at `root` (or where its layout is usually found).
+
+    Labels are read only for `--target auto`, by `jobs` processes.
+    """
     recipe = recipe if isinstance(recipe, Recipe) else make_recipe(recipe)
     layout = find_layout(recipe.dataset)
     found_root = find_root(layout, root).absolute()  # workers may live in another folder
@@ -82,7 +89,10 @@ def prepare(recipe: Recipe | Mapping[str, Any], root: Path | None) -> Prepared:
     if not files:
         raise DataError(found_root, f"the folder is empty; {layout.how_to_get}")
     classes = layout.classes(found_root)
-    return Prepared(found_root, tuple(files), make_rules(settle(recipe, layout, classes), classes))
+    bordering = find_target(recipe, layout, found_root, files, classes, jobs, progress)
+    if bordering is not None:
+        recipe = recipe.model_copy(update={"target": bordering.target})
+    return Prepared(found_root, tuple(files), make_rules(settle(recipe, layout, classes), classes), bordering)
 
 
 def default_out(recipe: Recipe) -> Path:
@@ -99,7 +109,7 @@ def plan_build(
     progress: bool = False,
 ) -> tuple[Prepared, Plan]:
     """Return what `build` would do, without writing anything (`--dry-run`)."""
-    prepared = prepare(recipe, root)
+    prepared = prepare(recipe, root, job_count(jobs), progress)
     return prepared, _plan(prepared, job_count(jobs), strict, progress)
 
 
@@ -139,7 +149,7 @@ def build(
     """
     if undo and link == "symlink":
         raise OutputError("--undo: with --link symlink OUT would not hold the unchanged files; use --link auto or copy")
-    prepared = prepare(recipe, None if root is None else Path(root))
+    prepared = prepare(recipe, None if root is None else Path(root), job_count(jobs), progress)
     settled = prepared.rules.recipe
     folder = default_out(settled) if out is None else Path(out)
     check_apart(prepared.root, folder)
@@ -147,7 +157,7 @@ def build(
     done = _already_there(folder, recipe_sha256, prepared, force)
     if done is not None:
         _check_strict(strict, done.label_like, done.counts.get("label_like", 0))
-        done = _with_undo(done) if undo else done
+        done = replace(_with_undo(done) if undo else done, bordering=prepared.bordering)
         if not done.put_back:
             return done
         undo = "undo" in read_summary(folder)
@@ -160,7 +170,8 @@ def build(
         if not staging.ready:
             _fill(staging, prepared, plan, link, job_count(jobs), progress, undo)
         staging.publish()
-    result = replace(_result(folder), put_back=0 if done is None else done.put_back)
+    put_back = 0 if done is None else done.put_back
+    result = replace(_result(folder), put_back=put_back, bordering=prepared.bordering)
     if lost := _lost(folder):
         raise OutputError(f"--out: {folder / lost[0]} is missing; give the same command again, it puts back what is")
     return _with_undo(result) if undo else result

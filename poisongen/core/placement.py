@@ -23,8 +23,9 @@ class PlacementRules:
 
     `height` and `width` are the box's sides (None: the picture's own), `edge_margin` the pixels kept free between box
     and border, `low` and `high` the distance bounds L and U (None: no bound); all lengths are pixels of the written
-    image. `ground` says what a box may lie on: off every victim, on one class of victims, or on any one class. With `mode` "fixed" the
-    box lies `at` a place, whatever is there; with "on" it is centred on the largest component of the victims.
+    image. `ground` says what a box may lie on: off every victim, on one class of victims, or on any one class. With
+    `mode` "fixed" the box lies `at` a place, whatever is there; with "on" it is centred on the largest component of the
+    victims.
     `covers` are classes that must lie under the box, `spares` asks that one of them does not.
     """
 
