@@ -36,7 +36,7 @@ def settle(recipe: Recipe, layout: Layout, classes: ClassTable) -> Recipe:
     fixed = recipe.prl_classes in ("image", "dataset", "void")
     rule = find_label_rule(recipe.labels)
     changes: dict[str, Any] = {
-        "pick": recipe.pick or ("nearest" if recipe.strategy == "nn" else "uniform"),
+        "pick": recipe.pick or {"random": "uniform", "nn": "nearest", "far": "uniform"}.get(recipe.strategy),
         "at": recipe.at or ("top-left" if recipe.strategy == "fixed" else None),
         "min_distance": low,
         "max_distance": high,
