@@ -55,7 +55,7 @@ def test_labels_in_any_order_of_memory():
 
 
 def write_folder(root, names=("a", "b", "c", "d", "e")):
-    """Draw pictures: `a` (0) borders as much on `b` (1) as on `e` (4), with `c` (2), which borders on `d` (3) as well, most on `e`."""
+    """Draw pictures: `a` (0) borders on `b` (1) as on `e` (4), with `c` (2), which has `d` (3) as well, most on `e`."""
     labels = np.full((40, 40), 4, np.uint8)
     labels[5:15, 5:15], labels[4, 5:15], labels[5:15, 4], labels[3:5, 0:5] = 0, 1, 1, 1
     labels[20:30, 5:15], labels[19, 5:15], labels[20:30, 4] = 2, 3, 3
