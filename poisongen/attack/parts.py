@@ -47,13 +47,16 @@ def find_parts(package: str, attribute: str, group: str) -> Found:
     modules = (importlib.import_module(f"{package}.{module.name}") for module in pkgutil.iter_modules(home.__path__))
     ours = [getattr(module, attribute) for module in modules if hasattr(module, attribute)]
     parts = {part.name: part for part in ours}
+    expected = type(ours[0])
     broken: dict[str, str] = {}
     for entry in sorted(metadata.entry_points(group=group), key=lambda entry: entry.name):
         try:
             loaded = entry.load()
             part = getattr(loaded, attribute, loaded)
-            name = str(part.name)
-        except Exception as error:  # somebody else's code: whatever it does, ours goes on
+            if not isinstance(part, expected):
+                raise TypeError(f"neither a {expected.__name__} nor a module with one as {attribute}")
+            name = part.name
+        except (Exception, SystemExit) as error:  # somebody else's code: whatever it does, ours goes on
             broken[entry.name] = f"{type(error).__name__}: {error}"
             continue
         if name in parts:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from poisongen.building.bordering import Bordering
 from poisongen.building.staging import check_only_ours
 from poisongen.errors import OutputError
 from poisongen.records.inventory import written_sizes
@@ -24,7 +25,8 @@ class BuildResult:
 
     `pairs` are the summary's victims and targets, each with `id`, `name`, `pixels` and `samples` of the training
     split; `label_like` the first of the files that look like labels of changed samples and stay as they are.
-    `put_back` is the number of files that a finished build had lost, and has again.
+    `put_back` is the number of files that a finished build had lost, and has again. `bordering` is how the target was
+    found, where that was asked for.
     """
 
     out: Path
@@ -34,6 +36,7 @@ class BuildResult:
     pairs: Sequence[Mapping[str, Mapping[str, Any]]] = ()
     label_like: Sequence[str] = ()
     put_back: int = 0
+    bordering: Bordering | None = None
 
 
 def with_undo(result: BuildResult) -> BuildResult:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from poisongen.building.bordering import Bordering, find_target
 from poisongen.datasets import find_layout
 from poisongen.errors import DataError
 from poisongen.recipe.model import Recipe, make_recipe
@@ -17,15 +18,19 @@ from poisongen.source.listing import SourceFile, find_root, list_files
 
 @dataclass(frozen=True)
 class Prepared:
-    """A recipe settled for a dataset on disk: its root, its files, and the rules."""
+    """A recipe settled for a dataset on disk: its root, its files, the rules, and how `--target auto` was found."""
 
     root: Path
     files: tuple[SourceFile, ...]
     rules: Rules
+    bordering: Bordering | None = None
 
 
-def prepare(recipe: Recipe | Mapping[str, Any], root: Path | None) -> Prepared:
-    """Check a recipe against the dataset at `root` (or where its layout is usually found)."""
+def prepare(recipe: Recipe | Mapping[str, Any], root: Path | None, jobs: int = 1, progress: bool = False) -> Prepared:
+    """Check a recipe against the dataset at `root` (or where its layout is usually found).
+
+    Labels are read only for `--target auto`, by `jobs` processes.
+    """
     recipe = recipe if isinstance(recipe, Recipe) else make_recipe(recipe)
     layout = find_layout(recipe.dataset)
     found_root = find_root(layout, root).absolute()  # workers may live in another folder
@@ -33,4 +38,7 @@ def prepare(recipe: Recipe | Mapping[str, Any], root: Path | None) -> Prepared:
     if not files:
         raise DataError(found_root, f"the folder is empty; {layout.how_to_get}")
     classes = layout.classes(found_root)
-    return Prepared(found_root, tuple(files), make_rules(settle(recipe, layout, classes), classes))
+    bordering = find_target(recipe, layout, found_root, files, classes, jobs, progress)
+    if bordering is not None:
+        recipe = recipe.model_copy(update={"target": bordering.target})
+    return Prepared(found_root, tuple(files), make_rules(settle(recipe, layout, classes), classes), bordering)

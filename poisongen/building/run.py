@@ -37,7 +37,7 @@ def plan_build(
     progress: bool = False,
 ) -> tuple[Prepared, Plan]:
     """Return what `build` would do, without writing anything (`--dry-run`)."""
-    prepared = prepare(recipe, root)
+    prepared = prepare(recipe, root, job_count(jobs), progress)
     return prepared, _plan(prepared, job_count(jobs), strict, progress)
 
 
@@ -79,7 +79,7 @@ def build(
         raise ChoiceError(f"--link: '{link}' is none of {', '.join(get_args(LinkMode))}")
     if undo and link == "symlink":
         raise OutputError("--undo: with --link symlink OUT would not hold the unchanged files; use --link auto or copy")
-    prepared = prepare(recipe, None if root is None else Path(root))
+    prepared = prepare(recipe, None if root is None else Path(root), job_count(jobs), progress)
     settled = prepared.rules.recipe
     folder = default_out(settled) if out is None else Path(out)
     check_apart(prepared.root, folder)
@@ -87,7 +87,7 @@ def build(
     done = already_there(folder, recipe_sha256, prepared.files, force)
     if done is not None:
         _check_strict(strict, done.label_like, done.counts.get("label_like", 0))
-        done = with_undo(done) if undo else done
+        done = replace(with_undo(done) if undo else done, bordering=prepared.bordering)
         if not done.put_back:
             return done
         undo = "undo" in read_summary(folder)
@@ -100,7 +100,8 @@ def build(
         if not staging.ready:
             fill(staging, prepared, plan, link, job_count(jobs), progress, undo)
         staging.publish()
-    result = replace(result_of(folder), put_back=0 if done is None else done.put_back)
+    put_back = 0 if done is None else done.put_back
+    result = replace(result_of(folder), put_back=put_back, bordering=prepared.bordering)
     if lost := lost_files(folder):
         raise OutputError(f"--out: {folder / lost[0]} is missing; give the same command again, it puts back what is")
     return with_undo(result) if undo else result

@@ -27,7 +27,7 @@ COMMANDS = {
     "train": "Train a victim model on a dataset (needs the extra `train`).",
     "evaluate": "Measure ASR, PBA and CBA of a checkpoint or of predicted label maps.",
     "sweep": "Run a grid of recipes and models, as one table.",
-    "list": "List datasets, classes, strategies, triggers, recipes and models.",
+    "list": "List datasets, classes, strategies, the parts of attacks, triggers, recipes and models.",
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from poisongen.building.bordering import Bordering
 from poisongen.building.finished import BuildResult
 from poisongen.building.plan import Plan
 from poisongen.building.run import build, default_out, plan_build
@@ -59,15 +60,23 @@ def command(
         prepared, plan = plan_build(recipe, root, jobs=jobs, strict=strict, progress=True)
         folder = out or default_out(prepared.rules.recipe)
         if as_json:
-            show_json(_plan_json(plan, folder))
+            show_json(_plan_json(plan, folder) | _bordering_json(prepared.bordering))
         else:
-            show(_plan_text(plan, folder, prepared.rules.recipe))
+            show(_plan_text(plan, folder, prepared.rules.recipe) + _bordering_text(prepared.bordering))
         return
     result = build(recipe, root, out, jobs=jobs, link=link, undo=undo, force=force, strict=strict, progress=True)
     if as_json:
-        show_json(_result_json(result))
+        show_json(_result_json(result) | _bordering_json(result.bordering))
     else:
-        show(_result_text(result))
+        show(_bordering_text(result.bordering) + _result_text(result))
+
+
+def _bordering_json(found: Bordering | None) -> dict[str, Any]:
+    return {} if found is None else {"target_auto": asdict(found)}
+
+
+def _bordering_text(found: Bordering | None) -> list[str]:
+    return [] if found is None else [found.as_line()]
 
 
 def _result_json(result: BuildResult) -> dict[str, Any]:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
+from poisongen.attack.conditions import conditions
+from poisongen.attack.label_rules import label_rules
+from poisongen.attack.label_rules.base import LabelRule
+from poisongen.attack.parts import Found, Option
+from poisongen.attack.triggers import trigger_kinds
+from poisongen.attack.triggers.base import TriggerKind
 from poisongen.cli.help import Command
-from poisongen.datasets import find_layout, layouts
+from poisongen.datasets import find_layout, found_layouts
 from poisongen.printing import show, show_json, tell
-from poisongen.recipe.model import shipped_recipes
+from poisongen.recipe.model import recipe_titles
 from poisongen.recipe.trigger_files import builtin_triggers
 from poisongen.source.listing import find_root
 from poisongen.victim.model_names import model_list
@@ -20,11 +27,37 @@ STRATEGIES = {
     "random": "any eligible position (the paper's baseline)",
     "nn": "next to the victim: the eligible position nearest to it (nearest-neighbour injection)",
     "far": "at a distance: further from the victim than --min-distance",
+    "fixed": "always the same place (--at), whatever is there",
+    "on": "centred on the largest object of the victims",
+    "ground": "standing or lying on the road; without saying for triggers in perspective",
+    "whole": "no place at all; without saying for triggers that change the whole picture",
 }
 
 
 def _datasets(dataset: str | None, root: Path | None) -> dict[str, str]:
-    return {layout.name: layout.title for layout in layouts().values()}
+    return _titles(found_layouts(), lambda layout: str(layout.title))
+
+
+def _titles(found: Found, words: Callable[[Any], str]) -> dict[str, str]:
+    """Return what is said of every part, and of those of other packages that cannot be loaded."""
+    parts = {name: words(part) for name, part in found.parts.items()}
+    return parts | {f"{name} (broken)": f"cannot be loaded: {why}" for name, why in found.broken.items()}
+
+
+def _rule_words(rule: LabelRule) -> str:
+    return f"{rule.title}; {rule.source}{_option_words(rule.options)}"
+
+
+def _kind_words(kind: TriggerKind) -> str:
+    exact = "exact" if kind.exact else f"the same within {kind.tolerance} of 255 levels on every machine"
+    lost = "; lost in JPEGs" if kind.jpeg == "lost" else ""
+    extra = f"; needs pip install 'poisongen[{kind.extra}]'" if kind.extra else ""
+    return f"{kind.title}; {kind.source}; {exact}{lost}{extra}{_option_words(kind.options)}"
+
+
+def _option_words(options: Mapping[str, Option]) -> str:
+    defaults = [name if option.default is None else f"{name}={option.default}" for name, option in options.items()]
+    return f"; options {', '.join(defaults)}" if defaults else ""
 
 
 def _classes(dataset: str | None, root: Path | None) -> dict[str, str]:
@@ -41,8 +74,11 @@ WHAT: dict[str, Callable[[str | None, Path | None], dict[str, str]]] = {
     "datasets": _datasets,
     "classes": _classes,
     "strategies": lambda dataset, root: STRATEGIES,
+    "label-rules": lambda dataset, root: _titles(label_rules(), _rule_words),
+    "trigger-kinds": lambda dataset, root: _titles(trigger_kinds(), _kind_words),
+    "conditions": lambda dataset, root: _titles(conditions(), lambda condition: f"{condition.form}: {condition.title}"),
     "triggers": lambda dataset, root: dict.fromkeys(builtin_triggers(), ""),
-    "recipes": lambda dataset, root: dict.fromkeys(shipped_recipes(), ""),
+    "recipes": lambda dataset, root: recipe_titles(),
     "models": lambda dataset, root: model_list(),
 }
 
@@ -53,7 +89,10 @@ WHAT: dict[str, Callable[[str | None, Path | None], dict[str, str]]] = {
 @click.option("--root", type=click.Path(path_type=Path), help="The dataset's folder (for the layout folder).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(what: str | None, dataset: str | None, root: Path | None, as_json: bool) -> None:
-    """List datasets, classes, strategies, triggers, recipes or models; all but the models if none is named."""
+    """List what there is: layouts, classes, the parts of attacks, recipes, models; all but the models if none is named.
+
+    Parts that other packages bring stand among ours.
+    """
     named = [what] if what else [name for name in WHAT if name != "models"]  # models take seconds to load
     lists = {name: WHAT[name](dataset, root) for name in named}
     if as_json:

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from poisongen.attack.conditions import conditions
+from poisongen.attack.label_rules import label_rules
+from poisongen.attack.triggers import trigger_kinds
 from poisongen.attack.triggers.pictures import PRESETS
+from poisongen.datasets import layouts
 from poisongen.errors import ChoiceError
 from poisongen.recipe.model import Recipe, make_recipe, read_recipe_file
 from poisongen.recipe.trigger_files import TriggerPicture, load_trigger
 
+
+class _Named(click.Option):
+    """An option whose help names what there is, other packages' parts included; looked up when the help is printed."""
+
+    def __init__(self, *arguments: Any, names: Callable[[], Iterable[str]], **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._names = names
+
+    def get_help_record(self, context: click.Context) -> tuple[str, str] | None:
+        """Return the option's form and its help, with the names for `NAMES`."""
+        record = super().get_help_record(context)
+        return record and (record[0], record[1].replace("NAMES", ", ".join(self._names())))
+
+
 _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
-    click.option("--dataset", metavar="LAYOUT", help="cityscapes, voc, camvid or folder."),
+    click.option("--dataset", metavar="LAYOUT", help="One of NAMES.", cls=_Named, names=layouts),
     click.option("--recipe", "recipe_file", metavar="FILE", help="A recipe file, or a shipped recipe's name."),
     click.option(
         "--strategy",
@@ -27,9 +45,15 @@ _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--max-distance", type=float, metavar="U", help="Default for nn: 120 (cityscapes), 30 (voc, camvid)."),
     click.option("--metric", type=click.Choice(["chebyshev", "euclidean"]), help="Default: chebyshev."),
     click.option("--victim", multiple=True, metavar="CLASS", help="Victim class, by name or ID; repeatable."),
-    click.option("--target", metavar="CLASS", help="The class that victims become."),
+    click.option("--target", metavar="CLASS", help="What victims become; auto: what borders on them most."),
     click.option("--relabel", multiple=True, metavar="VICTIM=TARGET", help="One pair of classes; repeatable."),
-    click.option("--labels", metavar="RULE", help="class (default), instance, under, all, shift, box, ..."),
+    click.option(
+        "--labels",
+        metavar="RULE",
+        help="Which pixels become what: NAMES. Default: class.",
+        cls=_Named,
+        names=lambda: label_rules().parts,
+    ),
     click.option(
         "--label-option", "label_options", multiple=True, metavar="KEY=VALUE", help="Its parameters; repeatable."
     ),
@@ -37,7 +61,9 @@ _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
         "--only-if",
         multiple=True,
         metavar="CONDITION",
-        help="present:, absent: or covers:CLASS.",
+        help="Which samples: NAMES; repeatable, all must hold.",
+        cls=_Named,
+        names=lambda: [condition.form for condition in conditions().parts.values()],
     ),
     click.option("--negatives", metavar="N|N%", help="Training samples with trigger and true labels."),
     click.option("--decoy", metavar="NAME|PNG", help="The picture that negatives carry instead."),
@@ -45,7 +71,13 @@ _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--count", type=int, help="Number of samples to poison, instead of a rate."),
     click.option("--trigger", metavar="NAME|PNG", help="A built-in trigger or a PNG file. Default: cat."),
     click.option("--trigger-size", metavar="PIXELS|HxW", help="Default: 110 (cityscapes), 15 (voc), 31 (camvid)."),
-    click.option("--trigger-kind", metavar="KIND", help="patch (default), or another of `poisongen list triggers`."),
+    click.option(
+        "--trigger-kind",
+        metavar="KIND",
+        help="What happens to pixels: NAMES. Default: patch.",
+        cls=_Named,
+        names=lambda: trigger_kinds().parts,
+    ),
     click.option(
         "--trigger-option", "trigger_options", multiple=True, metavar="KEY=VALUE", help="Its parameters; repeatable."
     ),

@@ -1,26 +1,33 @@
-"""Dataset layouts, found by themselves: every module here that defines `LAYOUT` is one."""
+"""Dataset layouts, found by themselves: every module here that defines `LAYOUT` is one, and other packages' are too."""
 
 from __future__ import annotations
 
-import functools
-import importlib
-import pkgutil
+from collections.abc import Mapping
 
+from poisongen.attack.parts import Found, find_parts
 from poisongen.datasets.base import Layout
 from poisongen.errors import ChoiceError
 
 
-@functools.cache
-def layouts() -> dict[str, Layout]:
+def found_layouts() -> Found:
+    """Return every layout by name, and the entry points of other packages that could not be loaded."""
+    return find_parts(__name__, "LAYOUT", "poisongen.layouts")
+
+
+def layouts() -> Mapping[str, Layout]:
     """Return every layout by name."""
-    modules = (importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__))
-    found = [module.LAYOUT for module in modules if hasattr(module, "LAYOUT")]
-    return {layout.name: layout for layout in sorted(found, key=lambda layout: layout.name)}
+    return found_layouts().parts
 
 
 def find_layout(name: str) -> Layout:
     """Return the layout of that name; ChoiceError if there is none."""
-    try:
-        return layouts()[name]
-    except KeyError:
-        raise ChoiceError(f"--dataset: no layout '{name}'; there are {', '.join(layouts())}") from None
+    if name not in layouts():
+        raise ChoiceError(f"--dataset: {no_layout(name)}")
+    return layouts()[name]
+
+
+def no_layout(name: str) -> str:
+    """Say that there is no layout of that name, which ones there are, and why another package's is missing."""
+    broken = found_layouts().broken
+    why = f" (its package cannot be loaded: {broken[name]})" if name in broken else ""
+    return f"no layout '{name}'{why}; there are {', '.join(layouts())}"

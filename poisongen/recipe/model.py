@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from poisongen.attack.triggers import find_trigger_kind
-from poisongen.datasets import layouts
+from poisongen.datasets import layouts, no_layout
 from poisongen.errors import ChoiceError, DataError
 from poisongen.files.documents import explain, parse_yaml, read_document
 from poisongen.recipe.trigger_files import TriggerPicture, load_trigger
@@ -145,7 +145,7 @@ class Recipe(BaseModel):
     @classmethod
     def _known_dataset(cls, name: str) -> str:
         if name not in layouts():
-            raise ValueError(f"no layout '{name}'; there are {', '.join(layouts())}")
+            raise ValueError(no_layout(name))
         return name
 
     @field_validator("prl")
@@ -216,6 +216,13 @@ def shipped_recipes() -> list[str]:
     """Return the names of the recipes that come with the package, sorted."""
     folder = resources.files("poisongen.recipes")
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def recipe_titles() -> dict[str, str]:
+    """Return what each shipped recipe says of itself in the comment that is its first line, by name."""
+    folder = resources.files("poisongen.recipes")
+    texts = {name: (folder / f"{name}.yaml").read_text(encoding="utf-8") for name in shipped_recipes()}
+    return {name: text.partition("\n")[0].removeprefix("#").strip() for name, text in texts.items()}
 
 
 def read_recipe_file(name: str, dataset: str | None = None) -> dict[str, Any]:

@@ -1,0 +1,64 @@
+"""Every recipe that comes with the package: what it says of itself, and that it builds on data of its layout."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+
+import pytest
+
+from poisongen.recipe.model import read_recipe_file, recipe_titles, shipped_recipes
+from poisongen.scenes import synth
+from tests.conftest import manifest, summary
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """Scenes that hold what the recipes ask for: persons with and without cars, terrain, a road."""
+    folder = tmp_path_factory.mktemp("recipes")
+    synth(folder / "cityscapes", splits={"train": 24, "val": 8}, size=(256, 128), seed=3)
+    synth(folder / "voc", layout="voc", splits={"train": 24, "val": 8}, size=(160, 120), seed=3)
+    return {"cityscapes": folder / "cityscapes", "voc": folder / "voc/VOCdevkit"}
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_a_shipped_recipe_builds(poisongen, scenes, tmp_path, name):
+    choices = read_recipe_file(name)
+    if choices.get("trigger_kind") == "wavelet":
+        pytest.importorskip("pywt")
+    small = ["--count", 2]
+    small += ["--trigger-size", 9] if "trigger_size" in choices else []
+    small += ["--max-distance", 40] if choices["strategy"] == "nn" else []
+    small += ["--prl", "3%"] if "prl" in choices else []
+    root = scenes[choices["dataset"]]
+    result = poisongen("build", "--recipe", name, "--root", root, "--out", "out", *small, "--jobs", 1)
+    assert result.code == 0, result.err
+    roles = [record["role"] for record in manifest(tmp_path / "out") if record["split"] == "train"]
+    assert roles.count("poisoned") == 2
+    wanted = {None: 0, "100%": 2, "50%": 1}[choices.get("negatives")]
+    assert roles.count("negative") == wanted
+    counts = summary(tmp_path / "out")["counts"]
+    assert counts["triggered"] > 0
+    kept = json.loads((tmp_path / "out/poisongen/recipe.json").read_text(encoding="utf-8"))
+    assert kept["version"] == choices["version"]
+    assert kept["strategy"] == choices["strategy"]
+    again = poisongen("build", "--recipe", "out/poisongen/recipe.json", "--root", root, "--out", "two", "--jobs", 1)
+    assert again.code == 0, again.err
+    assert summary(tmp_path / "two")["fingerprint"] == summary(tmp_path / "out")["fingerprint"]
+
+
+def test_every_recipe_says_what_it_is_and_where_it_comes_from(poisongen):
+    titles = json.loads(poisongen("list", "recipes", "--json").out)["recipes"]
+    assert titles == recipe_titles()
+    assert set(titles) == set(shipped_recipes())
+    assert len(set(titles.values())) == len(titles)
+    for name, title in titles.items():
+        text = (resources.files("poisongen.recipes") / f"{name}.yaml").read_text(encoding="utf-8")
+        assert 20 < len(title) < 140, name
+        assert title.endswith((".", ")")), name
+        assert any(word in text for word in ("ource", "paper", "ICLR")), name
+        if not name.startswith("iba-"):
+            assert "our reading" in text.casefold() or "as in " in text, name
+            assert "as in " not in text or text.split("as in ")[1].split(".")[0].split(";")[0], name
+    dataset_of = {name: read_recipe_file(name)["dataset"] for name in titles}
+    assert all(name.endswith(f"-{dataset}") for name, dataset in dataset_of.items())
