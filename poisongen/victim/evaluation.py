@@ -9,6 +9,7 @@ from typing import Any
 from poisongen.errors import ChoiceError
 from poisongen.parallel import job_count
 from poisongen.victim.alone import require_alone
+from poisongen.victim.dataset import read_own_recipe
 from poisongen.victim.distances import Bounds, read_distances, require_distances
 from poisongen.victim.measures import summarise
 from poisongen.victim.placed_anew import place_bin, score_bin
@@ -66,6 +67,8 @@ def evaluate(
         folder.check(sets | ({"negative": target.negative_items()} if target.negatives else {}), workers)
         report = score(target, lambda items, which: folder.score(items, which, workers, progress))
         return report | {"model": {"predictions": str(predictions), "prediction_ids": prediction_ids}}
+    if bounds and (recipe := read_own_recipe(Path(data))) is not None:
+        require_distances(recipe)
     from poisongen.victim.needs_torch import require_torch
 
     require_torch()
@@ -83,8 +86,6 @@ def evaluate(
             f"{path}: a model of {len(found.classes)} classes of '{found.layout}', but {data} has "
             f"{len(target.classes)} of '{target.folder.layout.name}'; evaluate it on the layout it was trained on"
         )
-    if bounds and target.folder.recipe is not None:
-        require_distances(target.folder.recipe)
     chosen = pick_device(device)
     precision = pick_precision(amp, chosen)
     size = batch or (8 if chosen.type == "cuda" else 4)

@@ -132,16 +132,14 @@ class Predictor:
         pictures = [image for _, image, _ in batch]
         try:
             guess = self.predict(pictures, batch[0][2][0].shape)
-            counts = (
-                torch.cat([self._against(views, guess[at]) for at, (_, _, views) in enumerate(batch)]).cpu().numpy()
-            )
+            found = [self._against(views, guess[at]) for at, (_, _, views) in enumerate(batch)]
+            counts = torch.cat(found).cpu().numpy()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             fewer = f"give --batch {len(pictures) // 2}" if len(pictures) > 1 else "choose another --device"
-            raise PoisongenError(
-                f"out of memory while predicting {len(pictures)} pictures at a time; {fewer}"
-            ) from None
+            many = f"{len(pictures)} pictures at a time"
+            raise PoisongenError(f"out of memory while predicting {many}; {fewer}") from None
         ends = list(itertools.accumulate(len(views) for _, _, views in batch))
         for (item, _, views), end in zip(batch, ends, strict=True):
             yield counted(item.wanted, list(counts[end - len(views) : end]))
