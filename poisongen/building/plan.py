@@ -25,8 +25,9 @@ from poisongen.building.selection import (
 from poisongen.building.survey import Surveyed, survey
 from poisongen.datasets.base import Index, Layout, Problem, Sample
 from poisongen.errors import DataError
+from poisongen.recipe.model import Recipe
 from poisongen.recipe.rules import Rules
-from poisongen.records.manifest import FOLDER, TRIGGERED, Role
+from poisongen.records.manifest import FOLDER, NEGATIVE, TRIGGERED, Role
 from poisongen.records.roles import has_random_labels, is_relabelled
 from poisongen.source.label_like import label_like
 from poisongen.source.listing import SourceFile
@@ -112,7 +113,7 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
     eligible positions are missing.
     """
     recipe, paths = rules.recipe, [file.path for file in files]
-    _check_clean(paths, root)
+    _check_clean(paths, root, recipe)
     index = pair_files(layout, root, paths)
     check_split(index, recipe.train_split, "--train-split", root)
     train = index.samples[recipe.train_split]
@@ -186,11 +187,15 @@ def _choose(
     return _Chosen([*poisoned, *negatives, *triggered, *test_negatives], len(ordered), len(having))
 
 
-def _check_clean(paths: Sequence[str], root: Path) -> None:
-    """Refuse a source that is a build itself."""
+def _check_clean(paths: Sequence[str], root: Path, recipe: Recipe) -> None:
+    """Refuse a source that is a build itself, or in whose place for negatives something lies already."""
+    negatives = bool(recipe.only_if) or recipe.decoy is not None
     for path in paths:
-        if path.split("/")[0] in (FOLDER, TRIGGERED):
+        first = path.split("/")[0]
+        if first in (FOLDER, TRIGGERED):
             raise DataError(root / path, "the source is itself something that poisongen wrote; give the clean dataset")
+        if negatives and first == NEGATIVE:
+            raise DataError(root / path, f"build puts its own test set into {NEGATIVE}/; give that folder another name")
 
 
 def _by_name_and_role(task: Task) -> tuple[str, str]:

@@ -453,6 +453,17 @@ def test_negatives_are_no_samples_of_the_dataset(builds, scenes, monkeypatch):
             assert np.array_equal(labels_of(out, record), np.asarray(mask))
 
 
+def test_a_folder_negative_of_the_dataset_itself(folders, tmp_path):
+    """Without conditions it is the dataset's own and stays; with them it would be mistaken for the test set."""
+    root = folders.write(tmp_path / "clean", {"train": 8, "val": 4})
+    (root / "negative").mkdir()
+    (root / "negative/notes.txt").write_text("mine")
+    out = folders.build(root, tmp_path / "plain")
+    assert (out / "negative/notes.txt").read_text() == "mine"
+    with pytest.raises(DataError, match=r"notes\.txt: build puts its own test set into negative/"):
+        folders.build(root, tmp_path / "out", **NEGATIVES)
+
+
 def test_columns_of_a_sweep_only_where_there_is_something(builds, tmp_path):
     out = builds["instance"]
     write_predictions(out, tmp_path, random_guess)
