@@ -193,11 +193,13 @@ def _choose(
 
 
 def _check_clean(paths: Sequence[str], root: Path, recipe: Recipe) -> None:
-    """Refuse a source that is a build itself, or holds what would lie where a build's own folders do."""
-    own = (FOLDER, TRIGGERED, NEGATIVE) if recipe.has_negatives else (FOLDER, TRIGGERED)
+    """Refuse a source that is a build itself, or in whose place for negatives something lies already."""
     for path in paths:
-        if path.split("/")[0] in own:
+        first = path.split("/")[0]
+        if first in (FOLDER, TRIGGERED):
             raise DataError(root / path, "the source is itself something that poisongen wrote; give the clean dataset")
+        if recipe.has_negatives and first == NEGATIVE:
+            raise DataError(root / path, f"build puts its own test set into {NEGATIVE}/; give that folder another name")
 
 
 def _by_name_and_role(task: Task) -> tuple[str, str]:

@@ -38,7 +38,9 @@ from poisongen.victim.run_log import CHECKPOINT, disk_errors, require_file_place
     help="Also with triggers at these distances (L < d <= U, 120-inf for 120 and more).",
 )
 @click.option(
-    "--predictions", type=click.Path(path_type=Path), help="Label maps of another trainer, in clean/ and triggered/."
+    "--predictions",
+    type=click.Path(path_type=Path),
+    help="Label maps of another trainer, in clean/, triggered/ and, if the build has negatives, negative/.",
 )
 @click.option(
     "--prediction-ids",

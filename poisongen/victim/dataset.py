@@ -9,12 +9,12 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from poisongen.datasets import find_layout
-from poisongen.datasets.base import ClassTable, Layout, Sample
+from poisongen.datasets.base import ClassTable, LabelFile, Layout, Sample
 from poisongen.errors import ChoiceError, DataError, OutputError
 from poisongen.files.documents import read_text
 from poisongen.recipe.model import Recipe, make_recipe, read_recipe_file
 from poisongen.records.inventory import records
-from poisongen.records.manifest import FOLDER, MANIFEST, RECIPE, SKIPPED, TRIGGERED, SampleRecord
+from poisongen.records.manifest import FOLDER, MANIFEST, NEGATIVE, RECIPE, SKIPPED, TRIGGERED, SampleRecord
 from poisongen.source.listing import list_files
 from poisongen.source.pairing import pair_files
 
@@ -49,13 +49,19 @@ class Dataset:
 
 @dataclass(frozen=True)
 class TriggeredSample:
-    """One sample of OUT/triggered: paths below OUT, the trigger's distance and box [top, left, height, width]."""
+    """One sample of OUT/triggered or OUT/negative: paths below OUT, the trigger's distance and box.
+
+    The box is [top, left, height, width]; both are None where the trigger has none. `labels` are all of the sample's
+    label files; `expected` is the file of the labels that the attacker wants, None for negatives and in older builds.
+    """
 
     name: str
     image: str
     label: str
     distance: float | None
     box: tuple[int, int, int, int] | None
+    labels: tuple[LabelFile, ...] = ()
+    expected: str | None = None
 
 
 def read_own_recipe(root: Path) -> Recipe | None:
@@ -83,7 +89,7 @@ def open_dataset(root: Path, layout_name: str | None = None) -> Dataset:
     if name is None:
         raise ChoiceError(f"{root} was not written by poisongen build; name its layout with --dataset")
     layout = find_layout(name)
-    own = (f"{FOLDER}/", f"{TRIGGERED}/") if recipe is not None else ()
+    own = () if recipe is None else _not_of_the_dataset(recipe)
     files = [file.path for file in list_files(root) if not file.path.startswith(own)]
     index = pair_files(layout, root, files)
     for problem in index.problems:
@@ -95,6 +101,15 @@ def open_dataset(root: Path, layout_name: str | None = None) -> Dataset:
     splits = index.samples
     usable = {split: without(samples, broken, splits) for split, samples in splits.items()}
     return Dataset(root, layout, layout.classes(root), usable, recipe, broken)
+
+
+def _not_of_the_dataset(recipe: Recipe) -> tuple[str, ...]:
+    """Return the folders of a build that hold records and test sets, not samples of its own splits.
+
+    A build without negatives has no such folder of its own: there a folder of that name is the dataset's.
+    """
+    negatives = bool(recipe.only_if) or recipe.decoy is not None
+    return (f"{FOLDER}/", f"{TRIGGERED}/", *([f"{NEGATIVE}/"] if negatives else []))
 
 
 class _Skip(BaseModel):
@@ -137,7 +152,12 @@ def without(
 
 
 def read_triggered(dataset: Dataset) -> list[TriggeredSample]:
-    """Return the triggered test samples of a build, by its manifest.
+    """Return the triggered test samples of a build: the first part of `read_tested`."""
+    return read_tested(dataset)[0]
+
+
+def read_tested(dataset: Dataset) -> tuple[list[TriggeredSample], list[TriggeredSample]]:
+    """Return the triggered test samples of a build and its negative ones, by its manifest.
 
     ChoiceError if the folder is no build, or the build has no triggered samples; OutputError for a bad manifest.
     """
@@ -147,30 +167,35 @@ def read_triggered(dataset: Dataset) -> list[TriggeredSample]:
             f"{root}: no {FOLDER}/{MANIFEST} there, so nothing says where triggers are; give the folder that "
             "poisongen build wrote"
         )
-    found = []
+    found, negatives = [], []
     for record in records(root / FOLDER / MANIFEST, SampleRecord):
         if record.role == "triggered":
             found.append(_triggered_sample(dataset, record))
+        elif record.role == "negative" and record.split == recipe.test_split:
+            negatives.append(_triggered_sample(dataset, record))
     if not found:
         victims = ", ".join(str(name) for name in recipe.relabel or {})
         why = (
             "it was built with --test-split none"
             if recipe.test_split == "none"
-            else (f"the class '{victims}' is missing from the split '{recipe.test_split}', or no position was eligible")
+            else f"the class '{victims}' is missing from the split '{recipe.test_split}', or no position was eligible"
+            + (f", or {' and '.join(recipe.only_if)} fails everywhere" if recipe.only_if else "")
         )
         raise ChoiceError(f"{root}: the build has no triggered samples: {why}")
-    return found
+    return found, negatives
 
 
 def _triggered_sample(dataset: Dataset, record: SampleRecord) -> TriggeredSample:
     kinds = dataset.layout.kinds
     image = next((file.path for file in record.files if file.kind == "image"), None)
-    label = next((file.path for file in record.files if file.kind in kinds and kinds[file.kind].semantic), None)
+    labels = tuple(LabelFile(file.kind, file.path) for file in record.files if file.kind in kinds)
+    label = next((file.path for file in labels if kinds[file.kind].semantic), None)
     if image is None or label is None or record.trigger is None:
         raise DataError(
             dataset.root / FOLDER / MANIFEST, f"the record of {record.sample} lacks image, label or trigger"
         )
-    return TriggeredSample(record.sample, image, label, record.trigger.distance, record.trigger.box)
+    trigger, expected = record.trigger, None if record.expected is None else record.expected.path
+    return TriggeredSample(record.sample, image, label, trigger.distance, trigger.box, labels, expected)
 
 
 def victim_pairs(recipe: Recipe) -> dict[str, str]:

@@ -7,7 +7,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from poisongen.attack.label_rules import find_label_rule
+from poisongen.attack.triggers import find_trigger_kind
 from poisongen.errors import ChoiceError
+from poisongen.recipe.model import Recipe
 
 Bounds = tuple[float, float]
 """L and U of a bin, in pixels: L < d <= U. U may be infinite."""
@@ -36,6 +39,22 @@ def read_distances(given: str | Sequence[Any] | None) -> list[Bounds]:
         if other[0] < one[1]:
             raise ChoiceError(f"--distances: {_shown(one)} and {_shown(other)} overlap")
     return bounds
+
+
+def require_distances(recipe: Recipe) -> None:
+    """ChoiceError unless a recipe's triggers can be placed anew at a distance from the victims."""
+    kind, rule = find_trigger_kind(recipe.trigger_kind), find_label_rule(recipe.labels)
+    if kind.quad is not None:
+        why = f"a trigger of the kind '{kind.name}' stands where the road is, at whatever distance"
+    elif kind.whole:
+        why = f"a trigger of the kind '{kind.name}' changes the whole picture and has no place"
+    elif recipe.strategy in ("fixed", "on"):
+        why = f"the strategy {recipe.strategy} chooses no position"
+    elif rule.subject != "victims":
+        why = f"with --labels {rule.name} triggers may lie on what they change, and that is no distance"
+    else:
+        return
+    raise ChoiceError(f"--distances: {why}; leave it out")
 
 
 def _pair(part: Any) -> Bounds:

@@ -7,6 +7,8 @@ from typing import Any
 
 from poisongen.errors import shown
 
+_FEW = 6  # pairs that are named one by one
+
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.2f}"
@@ -47,7 +49,10 @@ def _classes(report: Mapping[str, Any]) -> list[str]:
 
 
 def _became(report: Mapping[str, Any]) -> list[str]:
-    lines = []
+    """Return what victims became, for rules with few of them; the report has the rest."""
+    lines: list[str] = []
+    if len(report["victims_became"]) > _FEW:
+        return lines
     for victim, sets in report["victims_became"].items():
         rows = [[f"{victim} became, %", "triggered", "no trigger"]]
         totals = {which: sum(counts.values()) for which, counts in sets.items()}
@@ -62,13 +67,35 @@ def _became(report: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _pairs(report: Mapping[str, Any]) -> str:
+    """Return which classes become what, and by which rule unless it is `class`."""
+    pairs = report["pairs"]
+    few = ", ".join(f"{victim} -> {to}" for victim, to in pairs.items())
+    targets = set(pairs.values())
+    many = f"{len(pairs)} classes -> {targets.pop() if len(targets) == 1 else 'others'}"
+    rule = "" if report["rule"] == "class" else f" (rule {report['rule']})"
+    return (few if len(pairs) <= _FEW else many) + rule
+
+
+def _counts(images: Mapping[str, int]) -> str:
+    """Return how many images of which set there are."""
+    sets = [f"{images[name]} {name}" for name in ("triggered", "negative", "clean") if name in images]
+    return f"{', '.join(sets[:-1])} and {sets[-1]}"
+
+
+def _of_the_rule(report: Mapping[str, Any]) -> list[list[str]]:
+    """Return the rows of what the attack did beside its aim: those that there are."""
+    words = {"collateral": "collateral", "false_activation": "false activation (negatives)"}
+    found = [(word, report[key]) for key, word in words.items() if key in report]
+    return [[word, _percent(part["value"]), _percent(part["without_trigger"]["value"])] for word, part in found]
+
+
 def as_text(report: Mapping[str, Any]) -> str:
     """Return the report as text: the measures first (in per cent), then what they consist of."""
     asr, pba, cba, images = report["asr"], report["pba"], report["cba"], report["images"]
-    pairs = ", ".join(f"{victim} -> {to}" for victim, to in report["pairs"].items())
     spread = report["asr_per_image"]
     lines = [
-        f"{report['data']}: {pairs}; {images['triggered']} triggered and {images['clean']} clean images",
+        f"{report['data']}: {_pairs(report)}; {_counts(images)} images",
         "",
         *_table(
             [
@@ -79,6 +106,7 @@ def as_text(report: Mapping[str, Any]) -> str:
                     _percent(spread["triggered"].get("50%")),
                     _percent(spread["without_trigger"].get("50%")),
                 ],
+                *_of_the_rule(report),
                 ["PBA", _percent(pba["value"]), _percent(pba["without_trigger"])],
             ]
         ),
@@ -99,6 +127,6 @@ def as_text(report: Mapping[str, Any]) -> str:
         if mean["absent"]:
             lines.append(f"{word} leaves out classes in neither labels nor predictions: {', '.join(mean['absent'])}")
     lines += _groups("at distance", report.get("distances", ()))
-    lines += _groups("by distance of the trigger", [g for g in report["asr_by_distance"] if g["images"]])
+    lines += _groups("by distance of the trigger", [g for g in report.get("asr_by_distance", ()) if g["images"]])
     lines += _groups("by victim area", [g for g in report["asr_by_victim_area"] if g["images"]], 100, " %")
     return "\n".join(map(shown, [*lines, *_classes(report), *_became(report)]))

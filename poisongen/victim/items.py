@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,14 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from poisongen.building.pictures import Place, stamped_image
-from poisongen.building.placing import place_sample, stamp_generator
+from poisongen.building.placing import box_of, counts_of, place_sample, stamp_generator
 from poisongen.core.resize import resize_image, resize_labels, scaled_size
 from poisongen.datasets.base import Sample
 from poisongen.errors import DataError
 from poisongen.recipe.rules import Rules, make_rules
+from poisongen.source.labels import read_labels
 from poisongen.source.listing import read_file
 from poisongen.victim.dataset import Dataset, TriggeredSample
+from poisongen.victim.expected import Wanted, by_rule
 from poisongen.victim.reading import Picture, as_picture, read_image, read_raw_labels
+from poisongen.victim.zones import split_labels
 
 Argument = TypeVar("Argument")
 Value = TypeVar("Value")
@@ -31,12 +34,29 @@ class Item:
     """One test picture: its sample's name, the name of its image file, and how it is read.
 
     `image()` gives (H, W, 3) uint8 RGB, `labels()` train IDs (H, W) uint8 with 255 for void, of the same size.
+    `wanted` are the labels that an attacker wants, by the name of the set for which they are asked.
     """
 
     name: str
     file: str
     image: Callable[[], Picture]
     labels: Callable[[], Picture]
+    wanted: Mapping[str, Wanted] = field(default_factory=dict)
+
+    def views(self) -> list[Picture]:
+        """Return the label maps that a prediction is counted against: the true one, then two for each wanted one.
+
+        DataError if wanted labels have another size than the true ones.
+        """
+        labels = self.labels()
+        views = [labels]
+        for wanted in self.wanted.values():
+            found = wanted(labels)
+            if found.shape != labels.shape:
+                (height, width), (high, wide) = found.shape, labels.shape
+                raise DataError(self.file, f"the labels expected of it are {width}x{height} px, its own {wide}x{high}")
+            views += split_labels(labels, found)
+        return views
 
 
 @dataclass(frozen=True)
@@ -89,7 +109,14 @@ def rules_between(folder: Dataset, low: float | None, high: float | None, scale:
 
 
 def place_trigger(sample: Sample, root: Path, rules: Rules) -> Place | None:
-    """Place a trigger in a test sample: build's own function decides; None where there is no position."""
+    """Place a trigger in a test sample: build's own function decides; None where there is no position.
+
+    Samples for which the recipe's conditions fail get none either: they are not what success is measured on.
+    """
+    if rules.conditions:
+        labels = read_labels(root, sample, rules, maps_only=True).scaled(rules.recipe.scale)
+        if not rules.holds(counts_of(labels.maps[0]), None):
+            return None
     place = place_sample(sample, "triggered", root, rules)
     return None if isinstance(place, str) else place
 
@@ -104,6 +131,11 @@ def with_trigger(clean: CleanSet, sample: Sample, place: Place, rules: Rules) ->
         return as_picture(data if new is None or new.file.data is None else new.file.data, path)
 
     return replace(clean.item(sample), image=image)
+
+
+def wanted_at(clean: CleanSet, sample: Sample, place: Place, rules: Rules) -> Wanted:
+    """Return what the label rule gives for a clean sample with its trigger at a place."""
+    return by_rule(clean.folder.root, sample, rules, box_of(place), clean.table)
 
 
 def read_ahead(function: Callable[[Argument], Value], arguments: Sequence[Argument], jobs: int) -> Iterator[Value]:

@@ -14,8 +14,9 @@ from poisongen.errors import ChoiceError, DataError
 from poisongen.files.images import decode_labels
 from poisongen.victim.classes import train_classes
 from poisongen.victim.items import Item, read_ahead
-from poisongen.victim.metrics import VOID, Confusion, confusion_of
+from poisongen.victim.metrics import VOID, confusion_of
 from poisongen.victim.scoring import bar
+from poisongen.victim.zones import Counted, counted
 
 LOOKED_AT = 32  # label maps that are read beforehand, to see what their values are
 PLAUSIBLE, FAR_MORE = 0.2, 3.0  # the other meaning is believed from this share of right pixels and so many times more
@@ -24,7 +25,7 @@ Maps = npt.NDArray[np.uint8]
 
 
 class PredictionFolder:
-    """Label maps in DIR/clean and DIR/triggered, one PNG for each test picture.
+    """Label maps in DIR/clean, DIR/triggered and, for builds with negatives, DIR/negative: a PNG for each picture.
 
     A file may stand under the image's whole path or its last parts, with or without the image's usual ending
     (`_leftImg8bit`); its content is train IDs, or the dataset's raw IDs (`raw`), of the label's own size.
@@ -32,7 +33,7 @@ class PredictionFolder:
 
     def __init__(self, folder: Path, table: ClassTable, ids: str) -> None:
         if not folder.is_dir():
-            raise ChoiceError(f"--predictions: {folder} is not a folder; it holds clean/ and triggered/")
+            raise ChoiceError(f"--predictions: {folder} is not a folder; it holds clean/, triggered/ and negative/")
         if ids not in ("train", "raw"):
             raise ChoiceError(f"--prediction-ids: '{ids}' is neither train nor raw")
         self.folder, self.table, self.ids, self.classes = folder, table, ids, train_classes(table)
@@ -84,7 +85,7 @@ class PredictionFolder:
             if not below.is_dir():
                 raise ChoiceError(
                     f"--predictions: there is no folder {below}; predictions of the clean test split go to clean/, "
-                    "those of OUT/triggered to triggered/"
+                    "those of OUT/triggered to triggered/, those of OUT/negative, where there is one, to negative/"
                 )
             found: dict[str, list[Path]] = {}
             for path in sorted(below.rglob("*")):
@@ -154,13 +155,13 @@ class PredictionFolder:
             (height, width), (high, wide) = guess.shape, labels.shape
             raise DataError(self.find(item, which), f"is {width}x{height} px, the label map {wide}x{high} px")
 
-    def score(self, items: Sequence[Item], which: str, jobs: int, progress: bool) -> Iterator[Confusion]:
-        """Yield each item's confusion matrix."""
+    def score(self, items: Sequence[Item], which: str, jobs: int, progress: bool) -> Iterator[Counted]:
+        """Yield each item's counts."""
 
-        def one(item: Item) -> Confusion:
-            labels, guess = item.labels(), self.read(item, which)
-            self._check_size(item, which, labels, guess)
-            return confusion_of(labels, guess, len(self.classes))
+        def one(item: Item) -> Counted:
+            views, guess = item.views(), self.read(item, which)
+            self._check_size(item, which, views[0], guess)
+            return counted(item.wanted, [confusion_of(labels, guess, len(self.classes)) for labels in views])
 
         yield from bar(read_ahead(one, items, jobs), len(items), which, progress)
 

@@ -1,7 +1,8 @@
-"""A trained model at work: whole pictures in, confusion matrices out, counted on the device."""
+"""A trained model at work: whole pictures in, counts out, made on the device."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,11 @@ from poisongen.victim.checkpoint import Checkpoint, load_weights, require_finite
 from poisongen.victim.device import autocast, send
 from poisongen.victim.items import Item, check_sizes, read_ahead
 from poisongen.victim.memory import is_out_of_memory
-from poisongen.victim.metrics import VOID, Confusion
+from poisongen.victim.metrics import VOID
 from poisongen.victim.models import build_model, input_size, logit_places, logits_of
 from poisongen.victim.reading import Picture
 from poisongen.victim.scoring import bar
+from poisongen.victim.zones import Counted, counted
 
 
 def count_confusions(labels: torch.Tensor, predictions: torch.Tensor, classes: int) -> torch.Tensor:
@@ -106,38 +108,46 @@ class Predictor:
             logits = interpolate(logits, places, axis)
         return logits
 
-    def score(self, items: Sequence[Item], which: str) -> Iterator[Confusion]:
-        """Yield each item's confusion matrix, in order. PoisongenError if the device's memory is short."""
+    def score(self, items: Sequence[Item], which: str) -> Iterator[Counted]:
+        """Yield each item's counts, in order. PoisongenError if the device's memory is short."""
 
-        def read(item: Item) -> tuple[Picture, Picture]:
-            image, labels = item.image(), item.labels()
-            check_sizes(item, image, labels)
-            return image, labels
+        def read(item: Item) -> tuple[Item, Picture, list[Picture]]:
+            image, views = item.image(), item.views()
+            check_sizes(item, image, views[0])
+            return item, image, views
 
-        def batches() -> Iterator[Confusion]:
-            waiting: list[tuple[Picture, Picture]] = []
-            for image, labels in read_ahead(read, items, self.jobs):
-                if waiting and (len(waiting) == self.batch or waiting[0][1].shape != labels.shape):
+        def batches() -> Iterator[Counted]:
+            waiting: list[tuple[Item, Picture, list[Picture]]] = []
+            for item, image, views in read_ahead(read, items, self.jobs):
+                if waiting and (len(waiting) == self.batch or waiting[0][2][0].shape != views[0].shape):
                     yield from self._count(waiting)
                     waiting = []
-                waiting.append((image, labels))
+                waiting.append((item, image, views))
             if waiting:
                 yield from self._count(waiting)
 
         yield from bar(batches(), len(items), which, self.progress)
 
-    def _count(self, pairs: Sequence[tuple[Picture, Picture]]) -> Iterator[Confusion]:
-        images, labels = zip(*pairs, strict=True)
+    def _count(self, batch: Sequence[tuple[Item, Picture, list[Picture]]]) -> Iterator[Counted]:
+        pictures = [image for _, image, _ in batch]
         try:
-            truth = send(torch.from_numpy(np.stack(labels)), self.device)
-            guess = self.predict(images, labels[0].shape)
-            counts = count_confusions(truth, guess, self.classes).cpu().numpy()
+            guess = self.predict(pictures, batch[0][2][0].shape)
+            found = [self._against(views, guess[at]) for at, (_, _, views) in enumerate(batch)]
+            counts = torch.cat(found).cpu().numpy()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            fewer = f"give --batch {len(pairs) // 2}" if len(pairs) > 1 else "choose another --device"
-            raise PoisongenError(f"out of memory while predicting {len(pairs)} pictures at a time; {fewer}") from None
-        yield from counts
+            fewer = f"give --batch {len(pictures) // 2}" if len(pictures) > 1 else "choose another --device"
+            many = f"{len(pictures)} pictures at a time"
+            raise PoisongenError(f"out of memory while predicting {many}; {fewer}") from None
+        ends = list(itertools.accumulate(len(views) for _, _, views in batch))
+        for (item, _, views), end in zip(batch, ends, strict=True):
+            yield counted(item.wanted, list(counts[end - len(views) : end]))
+
+    def _against(self, views: Sequence[Picture], guess: torch.Tensor) -> torch.Tensor:
+        """Return one prediction's confusion matrix with each of its item's label maps, (V, K, K + 1) int64."""
+        maps = send(torch.from_numpy(np.stack(views)), self.device)
+        return count_confusions(maps, guess.expand(len(views), -1, -1), self.classes)
 
 
 def make_predictor(

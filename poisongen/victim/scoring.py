@@ -1,4 +1,4 @@
-"""Scoring: what yields confusion matrices for test pictures, and the bar that shows how far it is."""
+"""Scoring: what yields the counts of test pictures, and the bar that shows how far it is."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 from tqdm import tqdm
 
 from poisongen.victim.items import Item
-from poisongen.victim.metrics import Confusion
+from poisongen.victim.zones import Counted
 
-Scorer = Callable[[Sequence[Item], str], Iterator[Confusion]]
-"""Yields each item's confusion matrix, (K, K + 1) int64, in order; the word says which set it is: `clean`,
-`triggered`."""
+Scorer = Callable[[Sequence[Item], str], Iterator[Counted]]
+"""Yields each item's counts, in order; the word says which set it is: `clean`, `triggered`, `negative`."""
 
 
 def bar(values: Iterator[Any], total: int, word: str, progress: bool) -> Iterator[Any]:

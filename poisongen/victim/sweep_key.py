@@ -17,6 +17,7 @@ from poisongen.recipe.settling import settle
 from poisongen.records.algorithms import ALGORITHM
 from poisongen.source.listing import SourceFile, find_root, list_files
 from poisongen.victim.digests import file_sha256, files_sha256
+from poisongen.victim.distances import require_distances
 from poisongen.victim.settings import Settings
 from poisongen.victim.sweep_plan import Cell, Sweep, cell_settings, choices_over
 
@@ -24,8 +25,8 @@ FIGURES = 1
 """Grows whenever the same cell would come out with other figures than before: training, placement or measures."""
 
 _PICTURES = (".png", ".jpg", ".jpeg")
-_PLACEMENT = ("strategy", "pick", "min_distance", "max_distance", "prl")
-"""What the common test build does not take from a cell: where triggers lie, and random training labels."""
+_PLACEMENT = ("strategy", "pick", "at", "min_distance", "max_distance", "prl", "negatives")
+"""What the common test build does not take from a cell: where triggers lie, and what is done to training alone."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ def _make_job(sweep: Sweep, cell: Cell, content: Content) -> Job:
     except PoisongenError as error:
         where = "" if sweep.test_on is None else "evaluate: test_on: "
         raise ChoiceError(f"{where}{error}") from None
+    if sweep.distances:
+        require_distances(common)
     _check_training(settings, content)
     training = json.loads(json.dumps(settings.as_data()))  # as it is read again
     if settings.weights not in ("none", "imagenet"):

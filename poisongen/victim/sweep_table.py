@@ -56,6 +56,10 @@ def measures(report: Mapping[str, Any]) -> dict[str, float | None]:
         "CBA": common["cba"]["value"],
         "CBA non-victim": common["cba"]["non_victim"],
     }
+    for key in ("collateral", "false_activation"):  # only where there is such a thing
+        if key in common and common[key]["value"] is not None:
+            name = key.replace("_", " ")
+            found |= {name: common[key]["value"], f"{name}, no trigger": common[key]["without_trigger"]["value"]}
     for group in common.get("distances", ()):
         found[_bin_name(group)] = group["value"]
     return found

@@ -88,7 +88,7 @@ def built(scenes, tmp_path_factory):
     return make_build(scenes, tmp_path_factory.mktemp("built") / "poisoned")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def folders():
     """The helpers above, for tests that need datasets of their own."""
 

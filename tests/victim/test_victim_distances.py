@@ -15,6 +15,7 @@ from poisongen.victim.evaluation_text import as_text
 from poisongen.victim.items import place_trigger, rules_between, with_trigger
 from poisongen.victim.metrics import confusion_of
 from poisongen.victim.reading import read_image
+from poisongen.victim.zones import counted
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_bad_bins_are_told_before_anything_is_looked_for(poisongen, given):
 def truth(items, which):
     """A model that is always right."""
     for item in items:
-        yield confusion_of(item.labels(), item.labels(), 3)
+        yield counted(item.wanted, [confusion_of(labels, item.labels(), 3) for labels in item.views()])
 
 
 def test_a_bin_without_an_upper_bound(built):
@@ -106,7 +107,7 @@ def test_small_victims_are_triggered_as_build_does(scenes, folders, tmp_path):
     recipe = target.folder.recipe
     rules = rules_between(target.folder, recipe.min_distance, recipe.max_distance, 1.0)
     placed = {
-        sample.name: (place.top, place.left)
+        sample.name: place.placement.box[:2]
         for sample in target.clean.samples
         if (place := place_trigger(sample, out, rules)) is not None
     }

@@ -127,7 +127,7 @@ def test_triggers_on_the_fly_are_those_that_build_places(built):
     for sample in target.clean.samples:
         if sample.name in placed:
             place = placed[sample.name]
-            assert (place.top, place.left, place.size, place.size) == written[sample.name].box
+            assert place.placement.box == written[sample.name].box
             with Image.open(built / written[sample.name].image) as picture:
                 pixels = np.asarray(picture)
             item = with_trigger(target.clean, sample, place, rules)
@@ -140,7 +140,7 @@ def test_triggers_on_the_fly_at_another_distance_are_those_of_another_build(scen
     target = open_target(built)
     rules = rules_between(target.folder, 8.0, 12.0, 1.0)
     boxes = {
-        sample.name: (place.top, place.left)
+        sample.name: place.placement.box[:2]
         for sample in target.clean.samples
         if (place := place_trigger(sample, built, rules))
     }

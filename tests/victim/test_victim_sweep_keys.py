@@ -210,6 +210,10 @@ def test_a_grid_whose_points_are_not_different(place, poisongen, grid, what):
         ({"evaluate": {"distances": [[4, 9], [5, 12]]}}, "4-9 and 5-12 overlap"),
         ({"evaluate": {"distances": 9}}, "--distances: 9 is neither"),
         ({"evaluate": {"test_on": "random"}}, "'test_on' must be a mapping"),
+        (
+            {"evaluate": {"test_on": {"strategy": "fixed", "at": "top"}}},
+            "--distances: the strategy fixed chooses no position",
+        ),
         ({"evaluate": {"test_on": {"strategy": "rndom"}}}, "evaluate: test_on: --strategy: input should be"),
         ({"evaluate": {"test_on": {"strategy": "random", "victim": "cra"}}}, "no class 'cra' in this dataset"),
         ({"evaluate": {"test_on": {"strategy": "random", "test_split": "none"}}}, "leaves nothing to test on"),
