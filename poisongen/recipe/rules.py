@@ -182,7 +182,7 @@ def make_rules(recipe: Recipe, classes: ClassTable, algorithm: int = ALGORITHM) 
     `algorithm` is the version by which an audit judges.
     """
     pairs = {classes.find(victim): classes.find(target) for victim, target in (recipe.relabel or {}).items()}
-    if not isinstance(recipe.trigger, TriggerPicture) or recipe.pick is None:
+    if not isinstance(recipe.trigger, TriggerPicture) or recipe.relabel is None:
         raise ChoiceError("this recipe has not been settled")
     conditions = tuple(parse_condition(text, classes) for text in recipe.only_if)
     covers = tuple(numbers[0] for name, numbers in conditions if find_condition(name).of_place)

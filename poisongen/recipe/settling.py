@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from poisongen.attack.conditions import find_condition
 from poisongen.attack.label_rules import find_label_rule
@@ -37,7 +37,7 @@ def settle(recipe: Recipe, layout: Layout, classes: ClassTable) -> Recipe:
     fixed = recipe.prl_classes in ("image", "dataset", "void")
     rule = find_label_rule(recipe.labels)
     changes: dict[str, Any] = {
-        "pick": recipe.pick or ("nearest" if recipe.strategy == "nn" else "uniform"),
+        "pick": _pick(recipe),
         "at": recipe.at or ("top-left" if recipe.strategy == "fixed" else None),
         "min_distance": low,
         "max_distance": high,
@@ -82,10 +82,17 @@ def _check_strategy(recipe: Recipe, kind: TriggerKind) -> None:
         placed = [text for text in recipe.only_if if find_condition(text.split(":")[0].strip()).of_place]
         if placed:
             raise ChoiceError(f"--only-if {placed[0]}: a trigger of the kind '{kind.name}' has no place")
-    if find_label_rule(recipe.labels).subject == "object" and recipe.strategy not in ("random", "on", "fixed"):
+    if find_label_rule(recipe.labels).subject != "victims" and recipe.strategy in ("nn", "far"):
         raise ChoiceError(
-            f"--labels {recipe.labels}: the trigger lies on its victim, so --strategy random, on or fixed"
+            f"--labels {recipe.labels}: every class is a victim, so no place is near or far; use random, on or fixed"
         )
+
+
+def _pick(recipe: Recipe) -> Literal["nearest", "uniform"] | None:
+    """Return which eligible position is taken; None where there is none to choose."""
+    if recipe.strategy not in ("random", "nn", "far"):
+        return None
+    return recipe.pick or ("nearest" if recipe.strategy == "nn" else "uniform")
 
 
 def _trigger_options(recipe: Recipe, kind: TriggerKind, usual: Mapping[str, Value]) -> dict[str, Value]:
@@ -122,6 +129,8 @@ def _distances(recipe: Recipe, layout: Layout) -> tuple[float | None, float | No
 def _pairs_by_name(recipe: Recipe, layout: Layout, classes: ClassTable) -> dict[str, str]:
     """Return the victim-target pairs under the classes' full names."""
     usual = layout.defaults.relabel
+    if recipe.target == "auto" and "auto" not in {name.casefold() for name in classes.names.values()}:
+        raise ChoiceError("--target auto: only build and preview look for the class; name the one that they find")
     subject = find_label_rule(recipe.labels).subject
     if subject != "victims" and recipe.relabel is None and recipe.victim is None:
         return _all_by_name(recipe, layout, classes)
