@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,29 @@ def test_every_key_of_a_record_is_told():
     told = set(re.findall(r"`(\w+)`", formats))
     known = set(SampleRecord.model_fields) | set(TriggerRecord.model_fields)
     assert not known - told - {"sample", "split", "center"}  # the examples show these
+
+
+def readme_commands():
+    """Return the commands of the README's section on more attacks."""
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## More attacks\n")[1].split("\n## ")[0]
+    return [shlex.split(line)[1:] for line in section.splitlines() if line.startswith("    poisongen ")]
+
+
+@pytest.mark.parametrize("command", readme_commands())
+def test_the_commands_of_the_readme_do_what_they_say(poisongen, cityscapes, command):
+    small = ["--trigger-size", 9] if "--strategy" in command else []
+    small += ["--max-distance", 30] if "nn" in command else []
+    done = poisongen(*command, *small, "--root", cityscapes, "--count", 1, "--dry-run", "--jobs", 1)
+    assert done.code == 0, done.err
+    assert "1 of 10 training samples poisoned" in done.out
+    negatives = [line for line in done.out.splitlines() if line.startswith("negative: ")]
+    assert len(negatives) == ("--negatives" in command)
+    assert "negative: 0" not in negatives
+    assert ("target auto is road" in done.out) == ("auto" in command)
+
+
+def test_the_readme_has_one_command_of_each_kind():
+    words = [set(command) for command in readme_commands()]
+    assert len(words) == 3
+    for option in ("--labels", "--only-if", "--negatives", "--trigger-kind"):
+        assert sum(option in found for found in words) == 1
