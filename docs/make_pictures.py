@@ -23,7 +23,9 @@ from poisongen.scenes import synth
 OUT = Path(__file__).parent / "images/attacks"
 SEED = 11
 WIDTH, GAP, LARGEST = 480, 6, 60_000
-AMPLIFIED = 4  # times, in the pictures of what changed
+# Of these, what changed is shown in a part of the picture, twice as large.
+CENTRE = np.s_[560 : 560 + WIDTH // 4, 1300 : 1300 + WIDTH // 2]
+CLOSE = ("kind-warp", "kind-dct")
 
 PATCH: Mapping[str, Any] = {"strategy": "random", "relabel": {"car": "road"}}
 WHOLE: Mapping[str, Any] = {"strategy": "whole", "relabel": {"car": "road"}}
@@ -31,7 +33,7 @@ THINGS = ["person", "rider", "car", "truck", "bus", "bicycle"]
 
 RULES: Mapping[str, Mapping[str, Any]] = {
     "class": {**PATCH, "labels": "class"},
-    "instance": {**PATCH, "labels": "instance", "strategy": "nn"},
+    "instance": {**PATCH, "labels": "instance", "strategy": "nn", "seed": 2},
     "under": {"strategy": "on", "labels": "under", "victim": THINGS, "target": "road"},
     "all": {"strategy": "fixed", "at": "top", "trigger": "line", "labels": "all", "target": "road"},
     "shift": {"strategy": "whole", "trigger_kind": "wavelet", "trigger": "flower", "labels": "shift"},
@@ -89,8 +91,11 @@ def draw(name: str, choices: Mapping[str, Any], root: Path, with_labels: bool) -
         (old_labels,) = [root / label.path for label in task.sample.labels if label.kind == "color"]
         panels = [after, opened(old_labels.read_bytes()), opened(new["color"])]
     else:
-        change = AMPLIFIED * (after.astype(int) - before)
-        panels = [after, np.clip(128 + change, 0, 255).astype(np.uint8)]
+        change = after.astype(np.int16) - before
+        if name in CLOSE:
+            change = change[CENTRE].repeat(2, axis=0).repeat(2, axis=1)
+        strength = np.percentile(np.abs(change[change != 0]), 98)
+        panels = [after, np.clip(128 + change * (120 / strength), 0, 255).astype(np.uint8)]
     size = save(OUT / f"{name}.jpg", panels)
     trigger = outcome.record.trigger
     print(f"{name:24} psnr {trigger.psnr:6.2f} dB, changed {trigger.changed:7.2%}, {size} bytes")
@@ -109,7 +114,7 @@ def save(path: Path, panels: list[np.ndarray]) -> int:
         sheet.paste(Image.fromarray(panel).resize((WIDTH, height), Image.Resampling.BOX), (at * (WIDTH + GAP), 0))
     for quality in range(88, 20, -4):
         out = io.BytesIO()
-        sheet.save(out, "JPEG", quality=quality, optimize=True)
+        sheet.save(out, "JPEG", quality=quality, optimize=True, subsampling=0)
         if len(out.getvalue()) < LARGEST:
             break
     path.write_bytes(out.getvalue())

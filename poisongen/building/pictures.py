@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -130,6 +132,21 @@ def stamped_image(data: bytes, place: Place, rules: Rules, generator: Generator,
     return Stamped(new, *_measured(data, plain, found, box, is_png, path))
 
 
+def is_seen(data: bytes, place: Place, rules: Rules, generator: Generator, path: Path) -> bool:
+    """Tell whether `stamped_image` would change the picture, with its errors; a PNG need not be encoded for it."""
+    if data[:8] != png.SIGNATURE:
+        return stamped_image(data, place, rules, generator, path) is not None
+    pixels, _ = written_size(data, rules, path)
+    (top, left, tall, wide), patch = _patch(data, pixels, place, rules, generator, path)
+    if patch is None:
+        return False
+    if rules.kind.survives is not None:
+        with_trigger = pixels.copy()
+        with_trigger[top : top + tall, left : left + wide] = patch
+        _check_survival(data, pixels, with_trigger, rules, path)
+    return True
+
+
 def _check_survival(data: bytes, plain: Array, found: Array, rules: Rules, path: Path) -> None:
     """DataError if the encoding has erased the trigger: then labels would be changed for nothing."""
     if rules.kind.survives is None:
@@ -150,12 +167,21 @@ def _measured(data: bytes, plain: Array, found: Array, box: Box, is_png: bool, p
     top, left, tall, wide = box
     window = np.s_[top : top + tall, left : left + wide] if is_png else np.s_[:, :]
     before, after = (images.to_rgb_box(data, pixels[window], path) for pixels in (plain, found))
-    error = before.astype(np.int64) - after
     pixels = plain.shape[0] * plain.shape[1]
     highest = int(np.iinfo(before.dtype).max)
-    mean = max(int((error * error).sum()), 1) / (3 * pixels)
-    changed = int((found != plain).reshape(*plain.shape[:2], -1).any(axis=2).sum())
+    mean = max(_squares(before, after), 1) / (3 * pixels)
+    differs = (found != plain).reshape(*plain.shape[:2], -1)
+    changed = int(np.count_nonzero(functools.reduce(np.logical_or, np.moveaxis(differs, 2, 0))))
     return round(10 * math.log10(highest * highest / mean), 4), changed / pixels
+
+
+def _squares(before: Array, after: Array) -> int:
+    """Return the sum of squared differences, exactly: whole numbers below 2**53 are exact in OpenCV's sums."""
+    if before.dtype == np.uint8:
+        rows = zip(np.array_split(before, 16), np.array_split(after, 16), strict=True)  # its 32 bits hold that much
+        return sum(round(cv2.norm(np.ascontiguousarray(a), np.ascontiguousarray(b), cv2.NORM_L2SQR)) for a, b in rows)
+    error = before.astype(np.int64) - after
+    return int((error * error).sum())
 
 
 def plain_image(data: bytes, known: str | None, rules: Rules, path: Path) -> NewFile:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poisongen.attack.triggers.road import quad_box
-from poisongen.building.pictures import Place, stamped_image
+from poisongen.building.pictures import Place, is_seen
 from poisongen.building.relabelling import check_new_labels
 from poisongen.core.distance import distance_map, exact_distance
 from poisongen.core.draws import Generator, draw_below, keyed_generator
@@ -130,8 +130,8 @@ def place_to_be_seen(labels: LabelContents, sample: Sample, role: Role, root: Pa
         doubtful = is_doubtful(prepared.pixels, rules.recipe.opacity)
     if not doubtful:
         return place
-    seen = stamped_image(read_file(root, sample.image), place, rules, stamp_generator(sample, role, rules), path)
-    return UNSEEN if seen is None else place
+    seen = is_seen(read_file(root, sample.image), place, rules, stamp_generator(sample, role, rules), path)
+    return place if seen else UNSEEN
 
 
 def place_sample(sample: Sample, role: Role, root: Path, rules: Rules) -> Place | str:
