@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from poisongen.building.run import prepare
+from poisongen.building.run import build, prepare
+from poisongen.datasets.base import Sample
 from poisongen.errors import ChoiceError, DataError
+from poisongen.recipe.rules import make_rules
 from poisongen.victim import dataset as opening
 from poisongen.victim.dataset import open_dataset
 from poisongen.victim.evaluation import evaluate, open_target, score
 from poisongen.victim.evaluation_text import as_text
+from poisongen.victim.expected import by_rule
 from poisongen.victim.metrics import confusion_of
 from poisongen.victim.sweep_table import measures
 from poisongen.victim.zones import counted
@@ -363,6 +366,30 @@ def test_negatives_of_a_scaled_build_are_judged_at_the_written_size(scenes, fold
     assert pictures
     assert pictures[0][0].shape == (16, 16)
     assert hits(report["false_activation"]) == counts_by_hand("instance", pictures)[0]
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+@pytest.mark.parametrize("layout", ["cityscapes", "voc"])
+def test_the_rule_asked_again_says_what_build_wrote(request, tmp_path, layout, scale):
+    """What is computed for negatives, from instance files in OUT too, is what stands in `expected` for others."""
+    root = request.getfixturevalue(layout)
+    choices = {"victim": "car", "target": {"cityscapes": "road", "voc": "background"}[layout]}
+    choices |= {"labels": "instance", "region": "any", "trigger_size": 6, "count": 1, "strategy": "random"}
+    recipe = {"dataset": layout, "scale": scale, "trigger": "stripes", **choices}
+    out = build(recipe, root, tmp_path / "out", jobs=1).out
+    target = open_target(out)
+    rules = make_rules(target.folder.recipe.model_copy(update={"scale": 1.0}), target.folder.classes)
+    spared = 0
+    for sample, item in zip(target.triggered, target.triggered_items(), strict=True):
+        labels = item.labels()
+        again = by_rule(
+            out, Sample("val", sample.name, sample.image, sample.labels), rules, sample.box, target.classes.from_raw
+        )
+        written = item.wanted["triggered"](labels)
+        assert np.array_equal(again(labels), written)
+        assert (written != labels).any()
+        spared += int(np.isin(written, list(target.pairs)).sum())
+    assert spared
 
 
 @pytest.mark.parametrize("rule", ["class", "instance", "box"])
