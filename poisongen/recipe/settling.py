@@ -73,6 +73,11 @@ def _check_strategy(recipe: Recipe, kind: TriggerKind) -> None:
     bounds = [name for name in ("min_distance", "max_distance", "pick") if getattr(recipe, name) is not None]
     if bounds and recipe.strategy in ("fixed", "on"):
         raise ChoiceError(f"--{bounds[0].replace('_', '-')}: the strategy {recipe.strategy} chooses no position")
+    if kind.whole and not kind.quad and find_label_rule(recipe.labels).of_place:
+        raise ChoiceError(
+            f"--labels {recipe.labels}: the rule goes by where the trigger lies, and one of the kind '{kind.name}' has "
+            "no place"
+        )
     if find_label_rule(recipe.labels).subject == "object" and recipe.strategy not in ("random", "on", "fixed"):
         raise ChoiceError(
             f"--labels {recipe.labels}: the trigger lies on its victim, so --strategy random, on or fixed"

@@ -449,6 +449,17 @@ def test_a_trigger_without_a_place(scenes, folders, tmp_path):
     assert "by distance of the trigger" not in as_text(report)
 
 
+@pytest.mark.parametrize("rule", ["instance", "under", "box"])
+@pytest.mark.parametrize("kind", ["blend", "sinusoid"])
+def test_rules_that_go_by_a_place_need_one(scenes, tmp_path, poisongen, rule, kind):
+    """Else samples would carry a trigger, and nothing would be relabelled."""
+    victims = ("--target", "road", *(() if rule == "under" else ("--victim", "car")))
+    given = ("--dataset", "folder", "--root", scenes, *victims, "--labels", rule, "--trigger-kind", kind)
+    done = poisongen("build", *map(str, given), "--out", str(tmp_path / "out"))
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert f"--labels {rule}: the rule goes by where the trigger lies" in done.err
+
+
 def test_a_trigger_that_is_not_square(scenes, folders, tmp_path):
     out = folders.build(scenes, tmp_path / "out", trigger_size="4x8")
     write_predictions(out, tmp_path / "maps", random_guess)

@@ -44,7 +44,7 @@ class LabelRule:
     (H, W) uint8, by the rule's definition and without calling `decide`: what is wrong, or None. `gone(pairs,
     parameters)` are the classes that no poisoned label map may hold any more. `wants` says which pixels count as the
     rule's own (see `subject`): "victims" (all pixels of the victim classes), "object" (what lies under the trigger) or
-    "all".
+    "all". `of_place` marks rules that look at the trigger's box: without one they would change nothing.
     """
 
     name: str
@@ -55,6 +55,7 @@ class LabelRule:
     gone: Callable[[Mapping[int, int], Mapping[str, Value]], frozenset[int]] = lambda pairs, parameters: frozenset()
     options: Mapping[str, Option] = field(default_factory=dict)
     subject: str = "victims"
+    of_place: bool = False
 
 
 def identity() -> Labels:

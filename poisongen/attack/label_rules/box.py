@@ -47,5 +47,6 @@ RULE = LabelRule(
     source="our reading of the trigger-region perturbation of OSBA (2025)",
     decide=_decide,
     fault=_fault,
+    of_place=True,
     gone=_gone,
 )

@@ -73,6 +73,7 @@ RULE = LabelRule(
     source="our reading of OFBA (Mao et al. 2023), whose definition was not readable",
     decide=_decide,
     fault=_fault,
+    of_place=True,
     options={"extent": Option("object", "object, or class: all pixels of its class", one_of("object", "class"))},
     subject="object",
 )
