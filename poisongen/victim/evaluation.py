@@ -58,7 +58,9 @@ def evaluate(
     """Return the report of a checkpoint (or of another trainer's label maps) on the build in `data`.
 
     `flip` averages the prediction with that of the mirrored picture. `distances`, as pairs (L, U) or text such as
-    `0-60,60-120,120-inf`, adds the same measures with triggers placed on the fly; both take a checkpoint.
+    `0-60,60-120,120-inf`, adds the same measures with triggers placed on the fly, for builds whose triggers have a
+    distance to choose; both take a checkpoint. `predictions` is a folder with clean/, triggered/ and, for builds with
+    negatives, negative/.
     PoisongenError says what does not fit together.
     """
     require_alone("evaluate")

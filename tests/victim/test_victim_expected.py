@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from poisongen.building.run import prepare
+from poisongen.building.run import build, prepare
+from poisongen.datasets.base import Sample
 from poisongen.errors import ChoiceError, DataError
+from poisongen.recipe.rules import make_rules
 from poisongen.victim import dataset as opening
 from poisongen.victim.dataset import open_dataset
 from poisongen.victim.evaluation import evaluate, open_target, score
 from poisongen.victim.evaluation_text import as_text
+from poisongen.victim.expected import by_rule
 from poisongen.victim.metrics import confusion_of
 from poisongen.victim.sweep_table import measures
 from poisongen.victim.zones import counted
@@ -365,6 +368,30 @@ def test_negatives_of_a_scaled_build_are_judged_at_the_written_size(scenes, fold
     assert hits(report["false_activation"]) == counts_by_hand("instance", pictures)[0]
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+@pytest.mark.parametrize("layout", ["cityscapes", "voc"])
+def test_the_rule_asked_again_says_what_build_wrote(request, tmp_path, layout, scale):
+    """What is computed for negatives, from instance files in OUT too, is what stands in `expected` for others."""
+    root = request.getfixturevalue(layout)
+    choices = {"victim": "car", "target": {"cityscapes": "road", "voc": "background"}[layout]}
+    choices |= {"labels": "instance", "region": "any", "trigger_size": 6, "count": 1, "strategy": "random"}
+    recipe = {"dataset": layout, "scale": scale, "trigger": "stripes", **choices}
+    out = build(recipe, root, tmp_path / "out", jobs=1).out
+    target = open_target(out)
+    rules = make_rules(target.folder.recipe.model_copy(update={"scale": 1.0}), target.folder.classes)
+    spared = 0
+    for sample, item in zip(target.triggered, target.triggered_items(), strict=True):
+        labels = item.labels()
+        again = by_rule(
+            out, Sample("val", sample.name, sample.image, sample.labels), rules, sample.box, target.classes.from_raw
+        )
+        written = item.wanted["triggered"](labels)
+        assert np.array_equal(again(labels), written)
+        assert (written != labels).any()
+        spared += int(np.isin(written, list(target.pairs)).sum())
+    assert spared
+
+
 @pytest.mark.parametrize("rule", ["class", "instance", "box"])
 def test_triggers_on_the_fly_are_measured_as_those_of_a_build(builds, rule):
     """A bin that holds every place gives the build's own boxes, so its figures, conditions included."""
@@ -420,6 +447,17 @@ def test_a_trigger_without_a_place(scenes, folders, tmp_path):
     assert "asr_by_distance" not in report
     assert report["asr"]["victim_pixels"] > 0
     assert "by distance of the trigger" not in as_text(report)
+
+
+@pytest.mark.parametrize("rule", ["instance", "under", "box"])
+@pytest.mark.parametrize("kind", ["blend", "sinusoid"])
+def test_rules_that_go_by_a_place_need_one(scenes, tmp_path, poisongen, rule, kind):
+    """Else samples would carry a trigger, and nothing would be relabelled."""
+    victims = ("--target", "road", *(() if rule == "under" else ("--victim", "car")))
+    given = ("--dataset", "folder", "--root", scenes, *victims, "--labels", rule, "--trigger-kind", kind)
+    done = poisongen("build", *map(str, given), "--out", str(tmp_path / "out"))
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert f"--labels {rule}: the rule goes by where the trigger lies" in done.err
 
 
 def test_a_trigger_that_is_not_square(scenes, folders, tmp_path):
