@@ -38,7 +38,6 @@ RULE = LabelRule(
     source="our reading of the instance-level attack of BADSEG (arXiv 2603.16405)",
     decide=_decide,
     fault=_fault,
-    of_place=True,
     options={
         "instances": Option(1, "how many objects, the nearest first", whole_number(1, 1000)),
         "least": Option(None, "pixels of a connected component that counts as an object", whole_number(1, 2**27)),
