@@ -263,6 +263,24 @@ def test_a_build_with_all_four_parts(outside, tmp_path):
     assert len(prints) == 1
 
 
+def test_an_attack_with_these_parts_is_measured(outside, tmp_path):
+    """Predictions as the attacker wants them: full success where the trigger is to work, none where it is not."""
+    assert outside(*BUILD, "--out", "one", "--jobs", "1").returncode == 0
+    for which, source in (
+        ("clean", "clean/truth/val"),
+        ("triggered", "one/poisongen/expected/val"),
+        ("negative", "one/negative/truth/val"),
+    ):
+        shutil.copytree(tmp_path / source, tmp_path / "maps" / which)
+    done = outside("evaluate", "--predictions", "maps", "--data", "one")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = {line.split("  ")[0]: line.split()[-2:] for line in done.stdout.splitlines()}
+    assert "(rule upper)" in done.stdout
+    assert rows["ASR"] == ["100.00", "0.00"]
+    assert rows["collateral"] == ["0.00", "0.00"]
+    assert rows["false activation (negatives)"] == ["0.00", "0.00"]
+
+
 DEEDS = {  # what a forger does to a build and covers up, and whether the source is needed to find it
     "a victim is put back": (
         """
