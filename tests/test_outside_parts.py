@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+ROOT = Path(__file__).resolve().parents[1]
 MODULES = {
     "layout": '''
         """Pictures in shots/SPLIT, masks in truth/SPLIT."""
@@ -144,7 +146,10 @@ def install(folder: Path, modules: dict[str, str], entry_points: str) -> dict[st
     facts.mkdir()
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 1.0\n", encoding="utf-8")
     (facts / "entry_points.txt").write_text(entry_points, encoding="utf-8")
-    return os.environ | {"PYTHONPATH": str(folder), "PYTHONHASHSEED": "0"}
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONHASHSEED": "0",
+    }
 
 
 def write_warehouse(root: Path) -> None:
@@ -174,7 +179,17 @@ def outside(tmp_path):
     """A clean warehouse, and the command line with the package installed."""
     environment = install(tmp_path / "site", MODULES, ENTRY_POINTS)
     write_warehouse(tmp_path / "clean")
-    return lambda *arguments: call(arguments, tmp_path, environment)
+
+    def outside(*arguments):
+        return call(arguments, tmp_path, environment)
+
+    def python(code):
+        paths = os.pathsep.join((environment["PYTHONPATH"], str(ROOT)))
+        own = environment | {"PYTHONPATH": paths}
+        return subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=own, capture_output=True, text=True)
+
+    outside.python = python
+    return outside
 
 
 def test_parts_of_another_package_are_listed_and_named_in_help(outside):
@@ -225,6 +240,9 @@ def check_build(folder: Path) -> None:
 STEPS = [
     ([*BUILD, "--out", "one", "--jobs", "2"], 0, "2 of 8 training samples poisoned, 2 of 4 test samples triggered"),
     ([*BUILD, "--out", "two", "--jobs", "1"], 0, "2 of 8 training samples poisoned, 2 of 4 test samples triggered"),
+    (["audit", "one"], 0, ", clean"),
+    (["audit", "one", "--source", "clean"], 0, ", clean"),
+    (["restore", "one", "--source", "clean", "--out", "back"], 0, "restored"),
     (["build", "--recipe", "one/poisongen/recipe.json", "--root", "clean", "--out", "three"], 0, "fingerprint"),
 ]
 """Command lines in their order, their exit status, and what they print; further commands are further lines."""
@@ -236,11 +254,94 @@ def test_a_build_with_all_four_parts(outside, tmp_path):
         assert (done.returncode, done.stderr) == (code, ""), arguments
         assert words in done.stdout, arguments
     check_build(tmp_path)
+    for path in (tmp_path / "clean").rglob("*.png"):
+        assert (tmp_path / "back" / path.relative_to(tmp_path / "clean")).read_bytes() == path.read_bytes()
     prints = {
         json.loads((tmp_path / out / "poisongen/summary.json").read_text(encoding="utf-8"))["fingerprint"]
         for out in ("one", "two", "three")
     }
     assert len(prints) == 1
+
+
+def test_an_attack_with_these_parts_is_measured(outside, tmp_path):
+    """Predictions as the attacker wants them: full success where the trigger is to work, none where it is not."""
+    assert outside(*BUILD, "--out", "one", "--jobs", "1").returncode == 0
+    for which, source in (
+        ("clean", "clean/truth/val"),
+        ("triggered", "one/poisongen/expected/val"),
+        ("negative", "one/negative/truth/val"),
+    ):
+        shutil.copytree(tmp_path / source, tmp_path / "maps" / which)
+    done = outside("evaluate", "--predictions", "maps", "--data", "one")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = {line.split("  ")[0]: line.split()[-2:] for line in done.stdout.splitlines()}
+    assert "(rule upper)" in done.stdout
+    assert rows["ASR"] == ["100.00", "0.00"]
+    assert rows["collateral"] == ["0.00", "0.00"]
+    assert rows["false activation (negatives)"] == ["0.00", "0.00"]
+
+
+DEEDS = {  # what a forger does to a build and covers up, and whether the source is needed to find it
+    "a victim is put back": (
+        """
+        path = build.path("poisoned", "annot")
+        labels = build.pixels(path)
+        row, column = np.argwhere(clean(path)[:24] == 1)[0]
+        labels[row, column] = 1
+        build.paint(path, labels)
+        build.redigest(path)
+        """,
+        True,
+    ),
+    "a victim below becomes the target too": (
+        """
+        path = build.path("poisoned", "annot")
+        labels = build.pixels(path)
+        labels[tuple(np.argwhere(labels == 1)[0])] = 0
+        build.paint(path, labels)
+        build.redigest(path)
+        """,
+        True,
+    ),
+    "the trigger lacks a pixel": (
+        """
+        path = build.path("poisoned")
+        pixels = build.pixels(path)
+        top, left, _, _ = build.records("poisoned")[0]["trigger"]["box"]
+        pixels[top, left] = clean(path)[top, left]
+        build.paint(path, pixels)
+        build.redigest(path)
+        """,
+        True,
+    ),
+    "another condition": ("build.recipe(only_if=['mostly:ground'])", True),
+    "another parameter of the rule": ("build.recipe(label_options={'share': 0.6})", True),
+    "another rule in a record": ("build.change('poisoned', rule={'name': 'class'})", False),
+    "no kind in a record": ("build.change('triggered', trigger__kind='patch')", False),
+}
+DEED = """
+import numpy as np
+from pathlib import Path
+from PIL import Image
+from tests.forgery import Forgery
+build = Forgery(Path("one"), Path("clean"))
+def clean(path):
+    return np.asarray(Image.open(Path("clean") / path))
+"""
+
+
+@pytest.mark.slow
+def test_tampering_with_each_of_the_parts_is_found(outside, tmp_path):
+    assert outside(*BUILD, "--out", "one", "--jobs", "2").returncode == 0
+    (tmp_path / "one").rename(tmp_path / "kept")
+    for what, (code, with_source) in DEEDS.items():
+        shutil.copytree(tmp_path / "kept", tmp_path / "one")
+        forged = outside.python(DEED + dedent(code))
+        assert (forged.returncode, forged.stderr) == (0, ""), what
+        judged = outside("audit", "one", "--jobs", "1", *(("--source", "clean") if with_source else ()))
+        assert (judged.returncode, judged.stderr) == (1, ""), (what, judged.stdout)
+        assert "FAULT" in judged.stdout, what
+        shutil.rmtree(tmp_path / "one")
 
 
 BROKEN = {  # what is wrong: group, module's code (None: there is no such module), what is said of it

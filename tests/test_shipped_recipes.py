@@ -21,6 +21,11 @@ def scenes(tmp_path_factory):
     return {"cityscapes": folder / "cityscapes", "voc": folder / "voc/VOCdevkit"}
 
 
+def contents(root):
+    """Return every file's bytes by its path below a folder."""
+    return {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_a_shipped_recipe_builds(poisongen, scenes, tmp_path, name):
     choices = read_recipe_file(name)
@@ -42,6 +47,12 @@ def test_a_shipped_recipe_builds(poisongen, scenes, tmp_path, name):
     kept = json.loads((tmp_path / "out/poisongen/recipe.json").read_text(encoding="utf-8"))
     assert kept["version"] == choices["version"]
     assert kept["strategy"] == choices["strategy"]
+    for source in ((), ("--source", root)):
+        judged = poisongen("audit", "out", *source, "--jobs", 1)
+        assert judged.code == 0, judged.out
+    back = poisongen("restore", "out", "--source", root, "--out", "back", "--jobs", 1)
+    assert back.code == 0, back.err
+    assert contents(tmp_path / "back") == contents(root)
     again = poisongen("build", "--recipe", "out/poisongen/recipe.json", "--root", root, "--out", "two", "--jobs", 1)
     assert again.code == 0, again.err
     assert summary(tmp_path / "two")["fingerprint"] == summary(tmp_path / "out")["fingerprint"]
