@@ -12,6 +12,7 @@ from PIL import Image
 
 from poisongen.building.run import build
 from poisongen.records.algorithms import ALGORITHM
+from poisongen.records.manifest import fingerprint
 from tests.conftest import manifest, summary
 
 
@@ -64,11 +65,13 @@ def by_the_book(out):
     recipe_digest = hashlib.sha256(json.dumps(recipe, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
     lines.append(["poisongen", 1, recipe_digest])
     for record in manifest(out):
-        box = record["trigger"]["box"] if "trigger" in record else None
+        trigger = record.get("trigger", {})
+        box, last_bit = trigger.get("box"), trigger.get("kind") in ("fourier", "wavelet")
         lines.append(["sample", record["sample"], record["role"], box, record["prl_pixels"]])
-        lines += [
-            ["file", file["kind"], file["path"], file["pixels_sha256"] or file["sha256"]] for file in record["files"]
-        ]
+        for file in record["files"]:
+            content = file["pixels_sha256"] or file["sha256"]
+            digest = file["source_sha256"] if last_bit and file["kind"] == "image" else content
+            lines.append(["file", file["kind"], file["path"], digest])
     for line in (out / "poisongen/links.jsonl").read_text(encoding="utf-8").splitlines():
         link = json.loads(line)
         lines.append(["link", link["path"], link.get("pixels_sha256") or link.get("sha256")])
@@ -81,6 +84,29 @@ def test_golden_and_as_documented(root, tmp_path):
     assert by_the_book(tmp_path / "out") == result.fingerprint
     assert summary(tmp_path / "out")["algorithm"] == ALGORITHM == 1
     assert result.fingerprint == GOLDEN
+
+
+@pytest.mark.parametrize("kind", ["fourier", "wavelet", "sinusoid"])
+def test_as_documented_for_kinds_of_triggers(root, tmp_path, kind):
+    choices = {**CHOICES, "trigger_kind": kind, "strategy": "whole", "trigger_size": None, "max_distance": None}
+    result = build(choices, root, tmp_path / "out", jobs=1)
+    assert by_the_book(tmp_path / "out") == result.fingerprint
+
+
+def test_the_last_bit_of_an_inexact_kind_does_not_matter():
+    """Another machine's pixels give the same fingerprint; those of a kind that is exact do not, and labels count."""
+
+    def of(kind, image, labels="c" * 64):
+        files = [
+            {"kind": kind, "path": kind, "source_sha256": "a" * 64, "pixels_sha256": pixels, "sha256": pixels}
+            for kind, pixels in (("image", image), ("labelIds", labels))
+        ]
+        record = {"sample": "s", "role": "poisoned", "trigger": {"kind": kind}, "prl_pixels": 0, "files": files}
+        return fingerprint("f" * 64, [record], [])
+
+    assert of("fourier", "1" * 64) == of("fourier", "2" * 64)
+    assert of("fourier", "1" * 64) != of("fourier", "1" * 64, "d" * 64)
+    assert of("sinusoid", "1" * 64) != of("sinusoid", "2" * 64)
 
 
 def test_encoded_bytes_of_the_source_do_not_matter(root, tmp_path):

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from poisongen.attack.label_rules.base import Layer, Relabelling, pairs_table
 from poisongen.building.run import build
 from poisongen.datasets import layouts
 from poisongen.datasets.base import LabelFile, LabelKind
@@ -384,8 +385,13 @@ def test_no_check_breaks_off(layout, kind, data):
     first = data.draw(st.sampled_from(["SegmentationClass", "labelIds"]))
     random = data.draw(arrays.arrays(bool, (4, 5)))
     pairs = data.draw(st.sampled_from([{}, {26: 7}, {15: 0}]))
-    now = LabelNow(kind, content, pixels, {first: ids}, data.draw(st.booleans()), pairs, list(pairs), 3, CLASSES)
-    before = LabelBefore(source, old, {first: ids_before}, random, ids != ids_before, data.draw(st.booleans()))
+    where = data.draw(st.none() | arrays.arrays(bool, (4, 5)))
+    objects = data.draw(st.none() | st.lists(st.integers(0, 70_000), max_size=3).map(tuple))
+    layers = (Layer(where, pairs_table(pairs)),) if pairs else ()
+    decided = Relabelling(layers, objects if pairs else None, everywhere=bool(pairs) and data.draw(st.booleans()))
+    now = LabelNow(kind, content, pixels, {first: ids}, data.draw(st.booleans()), list(pairs), 3, CLASSES)
+    scaled = data.draw(st.booleans())
+    before = LabelBefore(source, old, {first: ids_before}, random, ids != ids_before, scaled, decided)
     if pairs == {15: 0}:
         now = replace(now, classes=layouts()["voc"].classes(None))
     for wrong in (what.check.agrees(now), what.check.follows(now, before)):

@@ -5,6 +5,7 @@ The parts are those that the package finds, so that a new one is tested the day 
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,9 @@ from poisongen.files import images, png
 from poisongen.records.manifest import bytes_sha256
 from poisongen.scenes import synth
 from poisongen.undo.restorer import restore
+from tests.conftest import summary
 from tests.forgery import Forgery
+from tests.test_interruptions import command, kill_until_done
 
 BASE: dict[str, dict[str, Any]] = {
     "cityscapes": {"dataset": "cityscapes", "rate": 0.3, "trigger_size": 9, "strategy": "random"},
@@ -65,16 +68,16 @@ CASES = {
     "present": Case("cityscapes", {"only_if": ["present:person:20"], "negatives": 2, "prl": "2%"}),
     "absent": Case("voc", {"only_if": ["absent:bicycle"], "negatives": "50%", "labels": "instance"}),
     "covers": Case("cityscapes", {"only_if": ["covers:sky"], "negatives": 3, "labels": "box"}),
-    "covers-road": Case(
+    "covers-board": Case(
         "cityscapes",
         {
-            "only_if": ["covers:road"],
+            "only_if": ["covers:building"],
             "negatives": 1,
             "trigger_kind": "physical",
             **dict.fromkeys(("trigger_size", "strategy")),
         },
     ),
-    "covers-fixed": Case("cityscapes", {"only_if": ["covers:sky"], "strategy": "fixed", "negatives": 2}),
+    "covers-fixed": Case("cityscapes", {"only_if": ["covers:vegetation"], "strategy": "fixed", "negatives": 2}),
     "decoy": Case("cityscapes", {"decoy": "checkerboard", "prl": "2%", "prl_scope": "poisoned"}),
     "decoy-sinusoid": Case(
         "voc",
@@ -213,6 +216,9 @@ def negative_as_poisoned(forgery: Forgery) -> bool:
     if negatives:
         negatives[0]["role"] = "poisoned"
         forgery.write_lines("manifest.jsonl", lines)
+        counts = forgery.json("summary.json")["counts"]
+        counts["negative"] -= 1
+        forgery.write_json("summary.json", forgery.json("summary.json") | {"counts": counts})
         forgery.seal()
     return bool(negatives)
 
@@ -225,7 +231,12 @@ def no_negative(forgery: Forgery) -> bool:
         return False
     for file in gone["files"]:
         (forgery.out / file["path"]).unlink()
-    forgery.write_lines("manifest.jsonl", [line for line in lines if line is not gone])
+    lines.remove(gone)
+    forgery.write_lines("manifest.jsonl", lines)
+    counts = forgery.json("summary.json")["counts"]
+    counts["negative"] -= 1
+    counts["test_with_victim"] -= all(line["sample"] != gone["sample"] or "trigger" not in line for line in lines)
+    forgery.write_json("summary.json", forgery.json("summary.json") | {"counts": counts})
     forgery.seal()
     return True
 
@@ -240,7 +251,7 @@ DEEDS = {
     other_rule: False,
     other_instances: True,
     other_kind: False,
-    other_quad: False,
+    other_quad: True,
     other_psnr: True,
     other_share: True,
     no_measure: False,
@@ -271,7 +282,7 @@ QUICK = (poisoned_label, negative_label, expected_pixel, image_pixel, negative_a
 
 
 def _deeds(name: str) -> list[Any]:
-    thorough = name.endswith("cityscapes") or name in ("present", "covers-road")
+    thorough = name.endswith("cityscapes") or name in ("present", "covers-board")
     return [deed for deed in DEEDS if thorough or deed in QUICK]
 
 
@@ -300,3 +311,21 @@ def test_what_was_tampered_with_is_found(name, roots, tmp_path):
     assert {"poisoned_label", "expected_pixel", "image_pixel"} <= set(changed)
     assert ("negative_as_poisoned" in changed) == ("negatives" in case.choices or "decoy" in case.choices)
     assert ("no_negative" in changed) == ("only_if" in case.choices or "decoy" in case.choices)
+
+
+def test_a_killed_build_of_parts_is_finished_by_the_same_command(roots, tmp_path):
+    choices = {
+        **BASE["cityscapes"],
+        "labels": "box",
+        "prl": "2%",
+        "only_if": "present:person",
+        "negatives": 1,
+        "trigger_size": "6x9",
+    }
+    whole = build(
+        {**choices, "only_if": ["present:person"]}, roots["cityscapes"], tmp_path / "whole", jobs=1, undo=True
+    )
+    call = command(roots["cityscapes"], tmp_path / "out", "--jobs", "2", "--undo", choices=choices)
+    kill_until_done(call, tmp_path / "out", random.Random(5), 3.0, most=4)
+    assert summary(tmp_path / "out")["fingerprint"] == whole.fingerprint
+    assert files_below(tmp_path / "out") == files_below(tmp_path / "whole")
