@@ -145,8 +145,8 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=120, help="scenes for training")
     parser.add_argument("--val", type=int, default=48, help="scenes for testing")
     parser.add_argument("--rate", type=float, default=0.3, help="share of poisoned scenes")
-    parser.add_argument("--encoder-epochs", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--encoder-epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=60)
     options = parser.parse_args()
     scenes = options.out / "scenes"
     if not scenes.is_dir():
