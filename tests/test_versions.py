@@ -44,7 +44,7 @@ def test_each_version_is_judged_by_its_own_rules(cityscapes, tmp_path, monkeypat
     assert {fault.check for fault in report.faults} == {"order"}
 
 
-NEWER = {"version": 2, "dataset": "cityscapes", "hologram": "on"}
+NEWER = {"version": 3, "dataset": "cityscapes", "hologram": "on"}
 
 
 @pytest.mark.parametrize("name", ["r.json", "r.yaml"])
@@ -61,7 +61,7 @@ def test_a_recipe_of_a_newer_version_says_update(name, extra, poisongen, citysca
 
 def newer_recipe(out):
     document = json.loads((out / "poisongen/recipe.json").read_text())
-    (out / "poisongen/recipe.json").write_text(json_line(document | {"version": 2, "trigger": None, "x": 1}))
+    (out / "poisongen/recipe.json").write_text(json_line(document | {"version": 3, "trigger": None, "x": 1}))
 
 
 def newer_algorithm(out):
@@ -69,10 +69,10 @@ def newer_algorithm(out):
 
 
 def newer_records(out):
-    document = summary(out) | {"records": 2}
+    document = summary(out) | {"records": 3}
     del document["digests"]
     (out / "poisongen/summary.json").write_text(json_line(document))
-    (out / "poisongen/manifest.jsonl").write_text('{"sample": "train/a", "role": "negative"}\n')
+    (out / "poisongen/manifest.jsonl").write_text('{"sample": "train/a", "role": "ghost"}\n')
 
 
 @pytest.mark.parametrize("deed", [newer_recipe, newer_algorithm, newer_records])
