@@ -264,7 +264,7 @@ CITYSCAPES_CASES = {
         ["r.json", "opacity"],
     ),
     "a recipe of a newer version": (
-        lambda root: (root.parent / "r.json").write_text('{"version": 2}'),
+        lambda root: (root.parent / "r.json").write_text('{"version": 3}'),
         ["--recipe", "r.json"],
         ["r.json", "newer"],
     ),

@@ -76,6 +76,8 @@ class Staging:
                 remove_inside(self.folder, name)
             write_inside(self.folder, STATE, json_line({"recipe_sha256": self._recipe_sha256}).encode())
         make_folder(self.folder, _TREE)
+        if (self.tree / FOLDER).is_symlink():  # never made by a build, and expected labels go there early
+            remove_inside(self.tree, FOLDER)
 
     def journal(self) -> Iterator[tuple[SampleRecord, dict[str, Any]]]:
         """Yield the journal's entries, with their records checked; a last line cut short by a crash is left out.

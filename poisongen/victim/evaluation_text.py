@@ -73,7 +73,8 @@ def _pairs(report: Mapping[str, Any]) -> str:
     few = ", ".join(f"{victim} -> {to}" for victim, to in pairs.items())
     targets = set(pairs.values())
     many = f"{len(pairs)} classes -> {targets.pop() if len(targets) == 1 else 'others'}"
-    rule = "" if report["rule"] == "class" else f" (rule {report['rule']})"
+    name = report.get("rule", "class")  # reports of older versions do not say it
+    rule = "" if name == "class" else f" (rule {name})"
     return (few if len(pairs) <= _FEW else many) + rule
 
 

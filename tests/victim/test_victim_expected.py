@@ -457,7 +457,7 @@ def test_rules_that_go_by_a_place_need_one(scenes, tmp_path, poisongen, rule, ki
     given = ("--dataset", "folder", "--root", scenes, *victims, "--labels", rule, "--trigger-kind", kind)
     done = poisongen("build", *map(str, given), "--out", str(tmp_path / "out"))
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
-    assert f"--labels {rule}: the rule goes by where the trigger lies" in done.err
+    assert f"--labels {rule}: it goes by the trigger's place" in done.err
 
 
 def test_a_trigger_that_is_not_square(scenes, folders, tmp_path):
