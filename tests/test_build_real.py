@@ -112,7 +112,7 @@ def test_real_frames_every_combination(sources, tmp_path, trigger, dataset, stra
         ("cityscapes", {"trigger_size": 30, "trigger": "checkerboard", "pick": "uniform", "opacity": 0.5}),
         ("voc", {"trigger_size": 16, "trigger": "cat", "relabel": {"car": "person", "person": "car"}}),
         ("voc", {"prl": 200_000, "prl_classes": "dataset", "relabel": {"car": "background", "bicycle": "bus"}}),
-        ("voc", {"jpeg": "reencode", "train_split": "trainval", "region": "any", "opacity": 0.3}),
+        ("voc", {"jpeg": "reencode", "train_split": "trainval", "test_split": "none", "region": "any", "opacity": 0.3}),
         ("camvid", {"prl": "100%", "prl_classes": "road", "relabel": {"car": "road", "pedestrian": "tree"}}),
     ],
 )
