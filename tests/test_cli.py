@@ -46,6 +46,17 @@ def test_dry_run_tells_the_plan_and_writes_nothing(poisongen, cityscapes, tmp_pa
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_dry_run_counts_what_is_linked_and_what_takes_room(poisongen, cityscapes, tmp_path):
+    call = ("build", *SMALL_CITYSCAPES, "--root", cityscapes, "--out", tmp_path / "out")
+    plan = json.loads(poisongen(*call, "--dry-run", "--json").out)
+    assert poisongen(*call, "--link", "hardlink").code == 0
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and "poisongen" not in path.parts]
+    linked = [path.stat().st_size for path in files if path.stat().st_nlink > 1]
+    written = [path.stat().st_size for path in files if path.stat().st_nlink == 1]
+    assert (plan["links"], plan["bytes_linked"]) == (len(linked), sum(linked))
+    assert plan["bytes_written"] == pytest.approx(sum(written), rel=0.25)
+
+
 def test_root_comes_from_environment_and_usual_place(poisongen, cityscapes, tmp_path, monkeypatch):
     monkeypatch.setenv("CITYSCAPES_DATASET", str(cityscapes))
     assert poisongen("build", *SMALL_CITYSCAPES, "--out", "a").code == 0

@@ -17,16 +17,8 @@ from poisongen.files.store import LinkMode
 from poisongen.parallel import for_each
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import bytes_sha256
-from poisongen.source.label_like import named_labels
 from poisongen.source.listing import list_files
-from poisongen.source.pairing import pair_files
 from poisongen.undo.store import write_undo
-
-
-def label_paths(prepared: Prepared) -> frozenset[str]:
-    """Return the source's label files: those of every sample, used or not, and others whose names say so."""
-    paths = [file.path for file in prepared.files]
-    return frozenset(named_labels(paths, pair_files(prepared.rules.layout, prepared.root, paths)))
 
 
 def fill(
@@ -37,11 +29,10 @@ def fill(
     Only images and other files become links as `link` says: label files are the dataset's own, so that what rewrites
     them in OUT cannot reach the source.
     """
-    labels = label_paths(prepared)
     stamps = {file.path: [file.size, file.changed] for file in prepared.files}
     try:
         records = _do_tasks(staging, prepared, plan, link, jobs, progress, stamps)
-        links = _make_links(staging, prepared, plan, labels, link, progress)
+        links = _make_links(staging, prepared, plan, link, progress)
         if list_files(prepared.root) != list(prepared.files):
             raise OutputError(
                 f"{prepared.root}: the source has changed while it was read; give the same command again, it goes on"
@@ -103,11 +94,11 @@ def _do_tasks(
 
 
 def _make_links(
-    staging: Staging, prepared: Prepared, plan: Plan, labels: frozenset[str], link: LinkMode, progress: bool
+    staging: Staging, prepared: Prepared, plan: Plan, link: LinkMode, progress: bool
 ) -> list[dict[str, Any]]:
     """Link every file that no task has, write the few files that build makes, and return their records."""
     entries: list[dict[str, Any]] = []
-    work = functools.partial(_link_one, staging=staging, root=prepared.root, labels=labels, mode=link)
+    work = functools.partial(_link_one, staging=staging, root=prepared.root, mode=link)
     for _ in for_each(work, plan.links, 1, "linking" if progress else None):
         pass
     for item in plan.links:
@@ -119,5 +110,5 @@ def _make_links(
     return sorted(entries, key=lambda entry: entry["path"])
 
 
-def _link_one(item: Link, staging: Staging, root: Path, labels: frozenset[str], mode: LinkMode) -> None:
-    staging.link(root / item.source, item.path, "own" if item.source in labels else mode)
+def _link_one(item: Link, staging: Staging, root: Path, mode: LinkMode) -> None:
+    staging.link(root / item.source, item.path, "own" if item.is_label else mode)

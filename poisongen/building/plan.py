@@ -28,19 +28,23 @@ from poisongen.recipe.model import Recipe
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import FOLDER, NEGATIVE, TRIGGERED, Role
 from poisongen.records.roles import changes_labels
-from poisongen.source.label_like import label_like
+from poisongen.source.label_like import label_like, named_labels
 from poisongen.source.listing import SourceFile
 from poisongen.source.pairing import pair_files
 
 
 @dataclass(frozen=True)
 class Link:
-    """A file of OUT that is the source's own: `path` in OUT, `source` below the root."""
+    """A file of OUT that is the source's own: `path` in OUT, `source` below the root.
+
+    `is_label`: it is never linked, so that what rewrites labels in OUT cannot reach the source.
+    """
 
     path: str
     source: str
     size: int
     pixels_sha256: str | None = None
+    is_label: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Plan:
     @property
     def bytes_linked(self) -> int:
         """The size of all linked files: what they take where nothing can be linked."""
-        return sum(link.size for link in self.links)
+        return sum(link.size for link in self.links if not link.is_label)
 
     def reasons(self) -> dict[str, int]:
         """Return how many samples were passed over for which reason."""
@@ -136,11 +140,15 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
     sizes = {file.path: file.size for file in files}
     tally = Counter(task.role for task in tasks)
     test_sets = {task.prefix for task in tasks if task.prefix}
+    labels = frozenset(named_labels(paths, index))
+    links = _links(tasks, files, surveyed, found, labels, recipe.scale) + _shared_links(
+        layout, files, labels, test_sets
+    )
     negative = {"negative": tally["negative"]} if recipe.has_negatives else {}
     return Plan(
         tasks=tuple(tasks),
         skipped=tuple(skipped),
-        links=_links(tasks, files, surveyed, found, recipe.scale) + _shared_links(layout, files, test_sets),
+        links=links,
         made=_made(layout, tasks, paths, test_sets, rules),
         counts={
             "train_samples": len(train),
@@ -152,7 +160,8 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
             "skipped": len(skipped),
             "label_like": len(like),
         },
-        bytes_written=sum(_estimate(task, sizes, rules) for task in tasks),
+        bytes_written=sum(_estimate(task, sizes, rules) for task in tasks)
+        + sum(link.size for link in links if link.is_label),
         pairs=pairs_of(rules, train, found),
         label_like=like,
     )
@@ -233,6 +242,7 @@ def _links(
     files: Sequence[SourceFile],
     surveyed: Mapping[str, Surveyed],
     found: Mapping[str, Surveyed],
+    labels: frozenset[str],
     scale: float,
 ) -> tuple[Link, ...]:
     """Return every file that OUT takes from the source as it is, less those of the tasks' own samples.
@@ -244,23 +254,29 @@ def _links(
         taken |= {path for image, facts in surveyed.items() if image not in found for path in facts.sample.paths}
     digests = {path: digest for facts in surveyed.values() for path, digest in facts.digests.items()}
     return tuple(
-        Link(file.path, file.path, file.size, digests.get(file.path)) for file in files if file.path not in taken
+        Link(file.path, file.path, file.size, digests.get(file.path), file.path in labels)
+        for file in files
+        if file.path not in taken
     )
 
 
-def _shared_links(layout: Layout, files: Sequence[SourceFile], prefixes: set[str]) -> tuple[Link, ...]:
+def _shared_links(
+    layout: Layout, files: Sequence[SourceFile], labels: frozenset[str], prefixes: set[str]
+) -> tuple[Link, ...]:
     """Return the links for files of the root that the test sets with a trigger need as well: a class table, say."""
     shared = [file for file in files if file.path in layout.shared]
-    return tuple(Link(f"{prefix}{file.path}", file.path, file.size) for prefix in sorted(prefixes) for file in shared)
+    return tuple(
+        Link(f"{prefix}{file.path}", file.path, file.size, is_label=file.path in labels)
+        for prefix in sorted(prefixes)
+        for file in shared
+    )
 
 
 def _estimate(task: Task, sizes: Mapping[str, int], rules: Rules) -> int:
-    """Return about how many bytes a task writes: changed files are about as large as the source's."""
+    """Return roughly what a task writes, in bytes: changed files are as large as the source's, labels are copies."""
     area = rules.recipe.scale**2
-    labels = sum(sizes[label.path] for label in task.sample.labels)
     written = sizes[task.sample.image] if task.place is not None or area != 1 else 0
-    if changes_labels(task.role, task.sample.split, rules) or area != 1:
-        written += labels
+    written += sum(sizes[label.path] for label in task.sample.labels)
     if task.completions:
         written += min(sizes[label.path] for label in task.sample.labels)
     return int(written * area)

@@ -95,7 +95,7 @@ def _sentence(counts: Any) -> str:
     return (
         f"{counts['poisoned']} of {counts['train_samples']} training samples poisoned, "
         f"{counts['triggered']} of {counts['test_samples']} test samples triggered"
-    )
+    ) + (f", {counts['negative']} with a trigger and true labels" if counts.get("negative") else "")
 
 
 def _pair_lines(pairs: Sequence[Mapping[str, Mapping[str, Any]]], train: int) -> list[str]:
@@ -132,7 +132,7 @@ def _plan_json(plan: Plan, out: Path) -> dict[str, Any]:
         "out": str(out),
         "counts": dict(plan.counts),
         "skipped": plan.reasons(),
-        "links": len(plan.links),
+        "links": sum(not link.is_label for link in plan.links),
         "bytes_written": plan.bytes_written,
         "bytes_linked": plan.bytes_linked,
         "pairs": [{"victim": asdict(victim), "target": asdict(target)} for victim, target in plan.pairs],
@@ -149,6 +149,7 @@ def _plan_text(plan: Plan, out: Path, recipe: Recipe) -> list[str]:
     lines += [f"{name.replace('_', ' ')}: {number}" for name, number in plan.counts.items()]
     lines += [f"passed over, {reason}: {number}" for reason, number in plan.reasons().items()]
     lines.append(f"about {plan.bytes_written / 1e6:.1f} MB to write")
-    lines.append(f"{len(plan.links)} files to link ({plan.bytes_linked / 1e6:.1f} MB where links are not possible)")
+    links = sum(not link.is_label for link in plan.links)
+    lines.append(f"{links} files to link ({plan.bytes_linked / 1e6:.1f} MB where links are not possible)")
     lines += [one_line(plan.label_like, len(plan.label_like))] if plan.label_like else []
     return lines
