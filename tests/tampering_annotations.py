@@ -280,24 +280,20 @@ def polygons_with_a_line_feed_more_sealed(forge):
     return polygons(forge, lambda text: text + "\n")
 
 
+def first_point_moved(text):
+    document = json.loads(text)
+    document["objects"][0]["polygon"][0][0] += 1
+    return json.dumps(document, indent=4)
+
+
 @case(source=True)
 def polygon_point_moved_sealed(forge):
-    def change(text):
-        document = json.loads(text)
-        document["objects"][0]["polygon"][0][0] += 1
-        return json.dumps(document, indent=4)
-
-    return polygons(forge, change)
+    return polygons(forge, first_point_moved)
 
 
 @case("scaled", source=True)
 def polygon_point_moved_in_a_scaled_dataset_sealed(forge):
-    def change(text):
-        document = json.loads(text)
-        document["objects"][0]["polygon"][0][0] += 1
-        return json.dumps(document, indent=4)
-
-    return polygons(forge, change)
+    return polygons(forge, first_point_moved)
 
 
 @case("scaled", source=True)

@@ -10,7 +10,7 @@ from poisongen.attack.parts import settle_options
 from poisongen.attack.triggers import find_trigger_kind
 from poisongen.attack.triggers.base import Artwork, At
 from poisongen.attack.triggers.physical import MARGIN, _unit
-from poisongen.attack.triggers.road import camera_for, foot_at, quad_box, quad_for
+from poisongen.attack.triggers.road import camera_for, quad_box, quad_for
 from poisongen.core.draws import keyed_generator
 from poisongen.errors import ChoiceError
 
@@ -30,11 +30,11 @@ def sides(quad):
 @pytest.mark.parametrize(("form", "height"), [("board", 113), ("sticker", 13)])
 def test_half_a_metre_at_ten_metres_has_the_published_size(form, height):
     camera = camera_for(1024, 2048)
-    quad = KIND.quad(1024, 2048, foot_at(camera, 10.0), thing(form=form))
+    quad = KIND.quad(1024, 2048, camera.project(0.0, 0.0, 10.0), thing(form=form))
     high, wide = sides(quad)
     assert high == pytest.approx(height, abs=1)
     assert wide == pytest.approx(113, abs=1)
-    half = KIND.quad(512, 1024, foot_at(camera_for(512, 1024), 10.0), thing(form=form))
+    half = KIND.quad(512, 1024, camera_for(512, 1024).project(0.0, 0.0, 10.0), thing(form=form))
     assert np.allclose(np.array(half) * 2, quad, atol=0.01)
 
 
@@ -42,7 +42,7 @@ def test_half_a_metre_at_ten_metres_has_the_published_size(form, height):
 @pytest.mark.parametrize("ahead", [2.0, 10.0, 80.0])
 def test_a_row_tells_the_distance_that_it_was_made_from(horizon, ahead):
     camera = camera_for(720, 1280, horizon)
-    row, column = foot_at(camera, ahead, right=1.5)
+    row, column = camera.project(1.5, 0.0, ahead)
     assert camera.distance(row) == pytest.approx(ahead)
     assert camera.right_of(column, ahead) == pytest.approx(1.5)
 

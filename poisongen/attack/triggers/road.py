@@ -61,11 +61,6 @@ def camera_for(height: int, width: int, horizon: float | None = None) -> Camera:
     return Camera(focal, (horizon * height, width / 2), 0.0, _HEIGHT)
 
 
-def foot_at(camera: Camera, ahead: float, right: float = 0.0) -> Point:
-    """Return where the road is seen, metres ahead and to the right."""
-    return camera.project(right, 0.0, ahead)
-
-
 def quad_for(camera: Camera, foot: Point, wide: float, long: float, upright: bool) -> Quad | None:
     """Return the corners of a board that stands, or a sticker that lies, on the road; None above the horizon.
 
