@@ -260,6 +260,8 @@ def camvid_cells(root: Path, file: Path, out: Path, clock: Clock) -> list[str]:
         started = time.monotonic()
         run_sweep(work, out / "sweep", progress=True, only=lambda other, cell=cell: other.label == cell.label)
         slowest = max(slowest, time.monotonic() - started)
+    if slowest == 0.0:
+        return ["CamVid cells: no time was left for the first one."]
     return (out / "sweep/table.md").read_text().splitlines()
 
 
@@ -269,12 +271,19 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=30.0, help="minutes (default 30)")
     parser.add_argument("--camvid", type=Path, help="CamVid in the SegNet layout; without it only speed is measured")
     parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="where models and tables go")
+    parser.add_argument("--steps", type=int, help="timed steps of each row (default: 60 on a GPU)")
+    parser.add_argument("--models", nargs="+", choices=[one[0] for one in GPU.models], help="default: all three")
+    parser.add_argument("--cells-only", action="store_true", help="no speed, only the cells of --camvid")
     options = parser.parse_args()
     clock = Clock(options.limit)
     cv2.setNumThreads(0)  # each worker has its own core
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     set_precision(device, deterministic=False)
     form = GPU if device.type == "cuda" else CPU
+    if options.models:
+        form = dataclasses.replace(form, models=tuple(one for one in form.models if one[0] in options.models))
+    if options.steps:
+        form = dataclasses.replace(form, steps=options.steps)
     if device.type == "cpu":
         torch.set_num_threads(1)  # nothing in the small form is worth a second thread's waiting
         print("No GPU here: a small form on the CPU. Its figures say that the check works, not how fast a GPU is.\n")
@@ -284,7 +293,8 @@ def main() -> None:
         f"Pictures {form.size[0]}x{form.size[1]}, batch {form.batch}; crop and augmentation of the presets"
         f"{'' if form.crop is None else ', the crop made smaller'}.\n"
     )
-    print("\n".join(speed_table(form, device, clock)), flush=True)
+    if not options.cells_only:
+        print("\n".join(speed_table(form, device, clock)), flush=True)
     if options.camvid is None:
         print("\nCamVid cells: not run (no --camvid).")
         return

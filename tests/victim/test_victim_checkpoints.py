@@ -34,7 +34,7 @@ def test_the_same_figures_as_from_its_label_maps(run, built, tmp_path):
     from poisongen.victim.items import triggered_item
     from poisongen.victim.predictor import make_predictor
 
-    report = evaluate(run, built, jobs=1, batch=5, distances="4-9")
+    report = evaluate(run, built, jobs=1, batch=5, distances="4-9", device="cpu")
     target = open_target(built)
     predictor = make_predictor(load_checkpoint(run), run, torch.device("cpu"), torch.float32, 1, 1, False)
     for which, items in (

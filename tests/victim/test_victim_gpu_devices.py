@@ -105,10 +105,10 @@ def test_deterministic_fails_rather_than_warns(few, tmp_path, monkeypatch):
         with pytest.raises(
             ChoiceError, match=r"--deterministic: not with this model on CPU.*max_unpooling2d.*leave it"
         ):
-            train(few, tmp_path / "run", settings, layout="folder")
+            train(few, tmp_path / "run", settings, layout="folder", device="cpu")
         monkeypatch.setattr(Run, "step", real)
-        assert train(few, tmp_path / "run", settings, layout="folder").iterations == 1
-        train(few, tmp_path / "other", make_settings({**SMALL, "epochs": 1}), layout="folder")
+        assert train(few, tmp_path / "run", settings, layout="folder", device="cpu").iterations == 1
+        train(few, tmp_path / "other", make_settings({**SMALL, "epochs": 1}), layout="folder", device="cpu")
         assert not torch.are_deterministic_algorithms_enabled()  # the next run of this process asks anew
     finally:
         set_precision(CPU, deterministic=False)
@@ -232,12 +232,13 @@ def test_the_report_says_how_it_was_computed(few, folders, tmp_path):
     run = train(built, tmp_path / "run", make_settings({**SMALL, "epochs": 1}), stop_after=1).checkpoint
     shown = {}
     for options in ((), ("--flip",), ("--amp", "bf16")):
-        done = CliRunner().invoke(command, [str(run), "--data", str(built), "--json", *options], catch_exceptions=False)
+        call = [str(run), "--data", str(built), "--device", "cpu"]
+        done = CliRunner().invoke(command, [*call, "--json", *options], catch_exceptions=False)
         model = json.loads(done.output.splitlines()[-1])["model"]
         assert model["device"].startswith("CPU, ")
         shown[options] = (model["precision"], model["flip"])
     assert shown == {(): ("fp32", False), ("--flip",): ("fp32", True), ("--amp", "bf16"): ("bf16", False)}
-    text = CliRunner().invoke(command, [str(run), "--data", str(built), "--flip"], catch_exceptions=False).output
+    text = CliRunner().invoke(command, [*call, "--flip"], catch_exceptions=False).output
     assert "unet (tu-mobilenetv4_conv_small_050) on CPU, 1 threads, fp32, averaged with the mirrored picture" in text
     refused = CliRunner().invoke(command, ["--predictions", str(tmp_path), "--data", str(built), "--flip"])
     assert isinstance(refused.exception, ChoiceError)

@@ -171,7 +171,7 @@ def test_the_crop_that_was_asked_for_is_named_and_tried_whole(few, tmp_path, mon
     tried = limited(monkeypatch, 2)
     settings = make_settings({**SMALL, "crop": (25, 25)})
     with pytest.raises(OutOfMemoryError) as caught:
-        train(few, tmp_path / "run", settings, layout="folder")
+        train(few, tmp_path / "run", settings, layout="folder", device="cpu")
     assert str(caught.value).endswith(
         "out of memory with batch 8 and crop 25x25; --batch 2 --crop 25x25 fits, and so does --accumulate 4, the whole "
         "batch in parts"

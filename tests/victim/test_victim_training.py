@@ -88,7 +88,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(few, tmp_path):
 def test_another_run_is_neither_resumed_nor_overwritten(few, folders, tmp_path):
     train(few, tmp_path / "run", small(), layout="folder", stop_after=1)
     with pytest.raises(ChoiceError, match="holds a run; go on with --resume"):
-        train(few, tmp_path / "run", small(), layout="folder")
+        train(few, tmp_path / "run", small(), layout="folder", device="cpu")
     with pytest.raises(ChoiceError, match=r"--resume: the run in .* has lr 0.003, not 0.1"):
         train(few, tmp_path / "run", small(lr=0.1), layout="folder", resume=True)
     with pytest.raises(ChoiceError, match=r"is unet .* with 3 classes, asked for is fpn"):
