@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
 from poisongen.building.survey import Surveyed
 from poisongen.core.draws import draw_order, keyed_generator
@@ -24,9 +25,11 @@ class ClassFacts:
     samples: int
 
 
-def pairs_of(
-    rules: Rules, train: Sequence[Sample], found: Mapping[str, Surveyed]
-) -> tuple[tuple[ClassFacts, ClassFacts], ...]:
+Pairs = tuple[tuple[ClassFacts, ClassFacts | None], ...]
+"""Victims with their targets, None where the label rule has no use for one."""
+
+
+def pairs_of(rules: Rules, train: Sequence[Sample], found: Mapping[str, Surveyed]) -> Pairs:
     """Return each victim and its target with what the training split holds of them."""
     pixels: Counter[int] = Counter()
     samples: Counter[int] = Counter()
@@ -38,7 +41,15 @@ def pairs_of(
     def facts(number: int) -> ClassFacts:
         return ClassFacts(number, rules.classes.lookup(number), pixels[number], samples[number])
 
-    return tuple((facts(victim), facts(target)) for victim, target in rules.pairs.items())
+    pairs = rules.pairs
+    return tuple((facts(victim), facts(pairs[victim]) if victim in pairs else None) for victim in rules.victims)
+
+
+def pairs_as_data(pairs: Pairs) -> list[dict[str, Any]]:
+    """Return pairs as plain data, as the summary has them."""
+    return [
+        {"victim": asdict(victim), "target": None if target is None else asdict(target)} for victim, target in pairs
+    ]
 
 
 def wanted_count(rules: Rules, samples: int) -> int:

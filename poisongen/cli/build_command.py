@@ -13,6 +13,7 @@ from poisongen.building.bordering import Bordering
 from poisongen.building.finished import BuildResult
 from poisongen.building.plan import Plan
 from poisongen.building.run import build, default_out, plan_build
+from poisongen.building.selection import pairs_as_data
 from poisongen.cli.help import Command
 from poisongen.cli.options import RECIPE_SECTIONS, recipe_from_options, recipe_options
 from poisongen.printing import show, show_json
@@ -100,12 +101,15 @@ def _sentence(counts: Any) -> str:
 
 def _pair_lines(pairs: Sequence[Mapping[str, Mapping[str, Any]]], train: int) -> list[str]:
     """Return a line for each victim with its target, so that a shifted table of classes is seen at a glance."""
-    words = [
-        [f"{pair[side]['name']} (ID {pair[side]['id']}, {pair[side]['pixels']} px)" for side in ("victim", "target")]
-        + [f"in {pair['victim']['samples']} of {train} training samples"]
+    return [
+        f"{_class_words(pair['victim'])} becomes {_class_words(pair['target'])}, "
+        f"in {pair['victim']['samples']} of {train} training samples"
         for pair in pairs
     ]
-    return [f"{victim} becomes {target}, {where}" for victim, target, where in words]
+
+
+def _class_words(facts: Mapping[str, Any] | None) -> str:
+    return "what the map has" if facts is None else f"{facts['name']} (ID {facts['id']}, {facts['pixels']} px)"
 
 
 def _result_text(result: BuildResult) -> list[str]:
@@ -135,15 +139,14 @@ def _plan_json(plan: Plan, out: Path) -> dict[str, Any]:
         "links": sum(not link.is_label for link in plan.links),
         "bytes_written": plan.bytes_written,
         "bytes_linked": plan.bytes_linked,
-        "pairs": [{"victim": asdict(victim), "target": asdict(target)} for victim, target in plan.pairs],
+        "pairs": pairs_as_data(plan.pairs),
         "label_like": list(plan.label_like),
     }
 
 
 def _plan_text(plan: Plan, out: Path, recipe: Recipe) -> list[str]:
     lines = [f"{out} would get: {_sentence(plan.counts)}"]
-    pairs = [{"victim": asdict(victim), "target": asdict(target)} for victim, target in plan.pairs]
-    lines += _pair_lines(pairs, plan.counts["train_samples"])
+    lines += _pair_lines(pairs_as_data(plan.pairs), plan.counts["train_samples"])
     if recipe.rate is not None:
         lines.append(f"rate {recipe.rate:g} of all {plan.counts['train_samples']} samples of '{recipe.train_split}'")
     lines += [f"{name.replace('_', ' ')}: {number}" for name, number in plan.counts.items()]
