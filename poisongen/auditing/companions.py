@@ -18,6 +18,7 @@ from poisongen.auditing.stamping import is_encoded_anew
 from poisongen.core.labels import Relabelling
 from poisongen.datasets.base import LabelKind
 from poisongen.datasets.label_checks import LabelBefore, LabelNow, Wrong
+from poisongen.printing import number_of
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import FileRecord
 from poisongen.records.roles import is_relabelled
@@ -128,7 +129,9 @@ def check_companions(story: Story, rules: Rules, known: bool, findings: Findings
     if targets:
         became = int(is_one_of(ids, targets).sum())
         enough = became >= record.relabelled_pixels
-        findings.test("labels", enough, paths[first], f"{record.relabelled_pixels} pixels relabelled", became, name)
+        findings.test(
+            "labels", enough, paths[first], f"{number_of(record.relabelled_pixels, 'pixel')} relabelled", became, name
+        )
 
 
 def _check_settled(story: Story, kind: str, path: str, rules: Rules, findings: Findings) -> None:

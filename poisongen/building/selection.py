@@ -12,6 +12,7 @@ from poisongen.building.survey import Surveyed
 from poisongen.core.draws import draw_order, keyed_generator
 from poisongen.datasets.base import Sample
 from poisongen.errors import ChoiceError
+from poisongen.printing import number_of
 from poisongen.recipe.rules import Rules
 
 
@@ -60,12 +61,16 @@ def wanted_count(rules: Rules, samples: int) -> int:
     if rules.recipe.count is not None:
         wanted = rules.recipe.count
         if wanted > samples and not rules.recipe.allow_fewer:
-            raise ChoiceError(f"--count {wanted}: the split '{rules.recipe.train_split}' has {samples} samples")
+            raise ChoiceError(
+                f"--count {wanted}: the split '{rules.recipe.train_split}' has {number_of(samples, 'sample')}"
+            )
         return wanted
     exact = Decimal(repr(rules.recipe.rate or 0.0)) * samples  # 0.29 of 50 are 14.5, not 14.499999
     wanted = int(exact.to_integral_value(ROUND_HALF_UP))
     if wanted == 0:
-        raise ChoiceError(f"--rate {rules.recipe.rate:g} of {samples} samples is none; give a higher one, or --count")
+        raise ChoiceError(
+            f"--rate {rules.recipe.rate:g} of {number_of(samples, 'sample')} is none; give a higher one, or --count"
+        )
     return wanted
 
 

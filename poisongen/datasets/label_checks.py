@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poisongen.core.labels import Relabelling
+from poisongen.printing import number_of
 
 if TYPE_CHECKING:
     from poisongen.datasets.base import ClassTable
@@ -102,7 +103,8 @@ def unlike(wanted: Array, found: Array | None, expected: str, inherited: bool = 
         return Wrong(f"an array {wanted.shape}", shape, inherited=False)
     differs = wanted != found
     number = int((differs.any(axis=2) if differs.ndim == 3 else differs).sum())
-    return Wrong(expected, f"{number} pixels that disagree", inherited) if number else None
+    found_words = f"{number_of(number, 'pixel')} that {'disagrees' if number == 1 else 'disagree'}"
+    return Wrong(expected, found_words, inherited) if number else None
 
 
 def _maps_agree(now: LabelNow) -> Wrong | None:

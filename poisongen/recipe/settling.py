@@ -159,7 +159,9 @@ def _pairs_by_name(recipe: Recipe, layout: Layout, classes: ClassTable) -> dict[
     """Return the victim-target pairs under the classes' full names."""
     usual = layout.defaults.relabel
     if recipe.target == "auto" and "auto" not in {name.casefold() for name in classes.names.values()}:
-        raise ChoiceError("--target auto: only build and preview look for the class; name the one that they find")
+        raise ChoiceError(
+            "--target auto: only build and preview look for the class; name the one that build --dry-run finds"
+        )
     subject = find_label_rule(recipe.labels).subject
     if subject != "victims" and recipe.relabel is None and recipe.victim is None:
         return _all_by_name(recipe, layout, classes)

@@ -11,6 +11,7 @@ import numpy as np
 from poisongen.attack.parts import Option
 from poisongen.core.labels import Labels, Layer, Mask, Relabelling
 from poisongen.core.objects import Objects
+from poisongen.printing import number_of
 
 __all__ = ["Box", "LabelRule", "Layer", "Objects", "Relabelling", "Scene"]
 
@@ -79,7 +80,7 @@ def pairs_table(pairs: Mapping[int, int]) -> Labels:
 def differs(found: Labels, wanted: Labels, what: str) -> str | None:
     """Say how many pixels are not as wanted, None if all are."""
     wrong = int(np.count_nonzero(found != wanted))
-    return f"{wrong} pixels are not {what}" if wrong else None
+    return f"{number_of(wrong, 'pixel')} {'is' if wrong == 1 else 'are'} not {what}" if wrong else None
 
 
 def box_mask(shape: tuple[int, ...], box: Box | None) -> Mask:
