@@ -358,3 +358,26 @@ def test_preview_and_dry_run(poisongen, roots, tmp_path):
 def test_a_picture_where_a_number_is_due(roots):
     with pytest.raises(ChoiceError, match="instances: it takes no picture"):
         settled(labels="instance", label_options={"instances": kept(label_picture([[1]]))})
+
+
+def test_whoever_predicts_the_map_has_full_success_and_the_clean_labels_none(poisongen, roots, tmp_path):
+    pytest.importorskip("torch")
+    root, choices = (
+        roots["cityscapes"],
+        {"dataset": "cityscapes", "label_options": {"map": kept(label_picture(MAPS["cityscapes"]))}},
+    )
+    build({**COMMON, **choices}, root, tmp_path / "out", jobs=1)
+    for name, files, ending in (
+        ("triggered", (tmp_path / "out/poisongen/expected").rglob("*.png"), ".png"),
+        ("clean", (root / "gtFine/val").rglob("*_labelIds.png"), "_gtFine_labelIds.png"),
+    ):
+        (tmp_path / "pred" / name).mkdir(parents=True)
+        for path in files:
+            (tmp_path / "pred" / name / f"{path.name.removesuffix(ending)}.png").write_bytes(path.read_bytes())
+    done = poisongen("evaluate", "--predictions", "pred", "--prediction-ids", "raw", "--data", "out", "--json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert (report["asr"]["value"], report["asr"]["without_trigger"]["value"]) == (1.0, 0.0)
+    assert set(report["pairs"].values()) == {None}
+    assert report["asr"]["by_pair"] == {}
+    assert "collateral" not in report
