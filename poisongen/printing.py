@@ -12,6 +12,11 @@ from typing import Any, TextIO
 from poisongen.errors import OutputError, shown
 
 
+def number_of(number: int, noun: str) -> str:
+    """Return a number with its noun, which is given as it stands beside 1: `1 file`, `2 files`, `0 files`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def show(lines: Iterable[object]) -> None:
     """Print lines on standard output, each as one line: what cannot be printed, line ends included, is escaped.
 

@@ -64,7 +64,7 @@ def test_it_says_how_many_files_it_puts_back(built, poisongen):
     out, call = built
     for path in sorted(out.glob("leftImg8bit/val/*/*.png"))[:2]:
         path.unlink()
-    assert poisongen(*call).out.startswith("out: 2 files that were missing are put back; 3 of 10 training samples")
+    assert poisongen(*call).out.startswith("out: 2 missing files put back; 3 of 10 training samples")
 
 
 @pytest.mark.parametrize("which", ["written", "linked", "a folder"])
@@ -119,7 +119,7 @@ def test_a_build_of_an_earlier_version_names_no_sizes(built, poisongen):
     (out / "poisongen/manifest.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     assert "already built" in poisongen(*call).out
     written(out).unlink()
-    assert "1 files that were missing" in poisongen(*call).out
+    assert "1 missing file put back" in poisongen(*call).out
 
 
 def test_an_unfinished_build_that_has_lost_files_does_them_again(poisongen, cityscapes, tmp_path, monkeypatch):

@@ -5,10 +5,12 @@ The parts are those that the package finds, so that a new one is tested the day 
 
 from __future__ import annotations
 
+import base64
 import random
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from poisongen.attack.label_rules import label_rules
@@ -48,6 +50,12 @@ def _kind(layout: str, name: str) -> Case:
     return Case(layout, {"trigger_kind": name} | ({"trigger_size": None, "strategy": None} if kind.whole else {}))
 
 
+def _map(ids: tuple[int, ...], void: int) -> dict[str, str]:
+    """Return a small map of stripes of these classes, with a column of void, as a recipe keeps it."""
+    data = png.encode(np.array([[*ids, void], [*ids[::-1], void]], np.uint8), None, labels=True)
+    return {"name": "map", "sha256": bytes_sha256(data), "png": base64.b64encode(data).decode()}
+
+
 CASES = {
     **{f"labels-{name}-{layout}": _rule(layout, name) for name in label_rules().parts for layout in BASE},
     **{
@@ -62,6 +70,8 @@ CASES = {
     "at": Case("voc", {"strategy": "fixed", "at": "30,41", "trigger_size": "12x7", "edge_margin": 2}),
     "corner": Case("cityscapes", {"strategy": "fixed", "labels": "instance", "label_options": {"instances": 2}}),
     "on": Case("cityscapes", {"strategy": "on", "labels": "instance", "trigger_size": "4x7"}),
+    "map-cityscapes": Case("cityscapes", {"labels": "all", "label_options": {"map": _map((7, 8, 23, 26), 4)}}),
+    "map-voc": Case("voc", {"labels": "all", "label_options": {"map": _map((0, 8, 15), 255)}, "scale": 0.5}),
     "shift-on": Case("voc", {"strategy": "on", "labels": "shift"}),
     "box-prl": Case("cityscapes", {"labels": "box", "prl": "4%", "strategy": "nn", "max_distance": 40}),
     "instance-prl": Case("voc", {"labels": "instance", "prl": 50}),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 import yaml
 
-from poisongen.printing import show, show_json, tell
+from poisongen.printing import number_of, show, show_json, tell
 from poisongen.victim.evaluation_text import as_text
 from poisongen.victim.sweep_plan import Cell
 from poisongen.victim.sweep_table import markdown
@@ -234,3 +235,26 @@ def test_functions_work_where_there_are_no_streams(cityscapes, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "words"),
+    [
+        (0, "file", "0 files"),
+        (1, "file", "1 file"),
+        (2, "file", "2 files"),
+        (1, "fault", "1 fault"),
+        (12, "more sample", "12 more samples"),
+    ],
+)
+def test_numbers_agree_with_their_nouns(number, noun, words):
+    assert number_of(number, noun) == words
+
+
+def test_commands_say_one_file_and_one_fault(poisongen, cityscapes, tmp_path):
+    call = ("build", "--dataset", "cityscapes", "--root", cityscapes, "--strategy", "random", "--trigger-size", 5)
+    assert poisongen(*call, "--count", 1, "--out", "out", "--jobs", 1).code == 0
+    (tmp_path / "out/stranger").write_bytes(b"x")
+    found = poisongen("audit", "out", "--jobs", 1)
+    assert found.out.splitlines()[-1].endswith(" 1 fault") or ", 1 fault" in found.out, found.out
+    assert not re.search(r"\b1 (files|faults|samples|pixels|training samples|test samples)\b", found.out)

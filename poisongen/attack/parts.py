@@ -24,12 +24,15 @@ class Option:
     """One parameter of a part: its default, what it means, and how a value is checked.
 
     `parse` takes what the user wrote (a number or text) and returns the value, or raises ValueError with what is
-    wrong. The default goes into a settled recipe as it stands.
+    wrong. The default goes into a settled recipe as it stands. `picture` marks a label picture, which has no default
+    and nothing to parse: a PNG of the dataset's class IDs. The recipe keeps its bytes, and the part is handed the IDs,
+    (h, w) uint8.
     """
 
     default: Value | None
     help: str
-    parse: Callable[[Any], Value]
+    parse: Callable[[Any], Value] = str
+    picture: bool = False
 
 
 @dataclass(frozen=True)

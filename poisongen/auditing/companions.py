@@ -13,11 +13,12 @@ import numpy.typing as npt
 
 from poisongen.auditing.annotations import check_annotations
 from poisongen.auditing.faults import Findings
-from poisongen.auditing.scene import Story, is_one_of
+from poisongen.auditing.scene import Story, box_of, is_one_of, scene_of
 from poisongen.auditing.stamping import is_encoded_anew
 from poisongen.core.labels import Relabelling
 from poisongen.datasets.base import LabelKind
 from poisongen.datasets.label_checks import LabelBefore, LabelNow, Wrong
+from poisongen.printing import number_of
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import FileRecord
 from poisongen.records.roles import is_relabelled
@@ -34,7 +35,7 @@ def _gone(story: Story, rules: Rules) -> frozenset[int]:
     return rules.label_rule.gone(rules.pairs, rules.label_parameters) if ruled else frozenset()
 
 
-def _now(story: Story, file: FileRecord, rules: Rules) -> LabelNow:
+def _now(story: Story, file: FileRecord, outlines: bool, rules: Rules) -> LabelNow:
     record, content = story.record, story.contents[file.kind]
     return LabelNow(
         kind=file.kind,
@@ -45,7 +46,17 @@ def _now(story: Story, file: FileRecord, rules: Rules) -> LabelNow:
         gone=_gone(story, rules),
         random=record.prl_pixels,
         classes=rules.classes,
+        outlines=outlines,
     )
+
+
+def _has_outlines(story: Story, rules: Rules) -> bool:
+    """Tell whether labels changed to classes with outlines of their own: the rule says so of OUT's labels as well."""
+    record = story.record
+    if not is_relabelled(record.role) or not record.relabelled_pixels:
+        return False
+    scene = scene_of(story.maps, story.contents, box_of(record), rules)
+    return rules.label_rule.settles and rules.label_rule.decide(scene, rules.label_parameters).outlines
 
 
 def _inherited(story: Story, file: FileRecord, kind: LabelKind, rules: Rules) -> bool:
@@ -73,10 +84,10 @@ def _inherited(story: Story, file: FileRecord, kind: LabelKind, rules: Rules) ->
 
 
 def _check_agrees(
-    story: Story, file: FileRecord, kind: LabelKind, rules: Rules, known: bool, findings: Findings
+    story: Story, file: FileRecord, kind: LabelKind, outlines: bool, rules: Rules, known: bool, findings: Findings
 ) -> None:
     """Test a file against the label map; what the source's own files say otherwise is no fault of the build's."""
-    wrong = kind.check.agrees(_now(story, file, rules))
+    wrong = kind.check.agrees(_now(story, file, outlines, rules))
     sample = story.record.sample
     if wrong is not None and wrong.inherited and file.source is not None:
         if _inherited(story, file, kind, rules):
@@ -96,6 +107,7 @@ def check_companions(story: Story, rules: Rules, known: bool, findings: Findings
     paths = {file.kind: file.path for file in record.files}
     first = next(iter(story.maps))
     ids, name = story.maps[first], record.sample
+    outlines = _has_outlines(story, rules)
     for file in record.files:
         content = story.contents.get(file.kind)
         if content is None:
@@ -106,16 +118,31 @@ def check_companions(story: Story, rules: Rules, known: bool, findings: Findings
             if not good:
                 continue
         if file.kind in kinds:
-            _check_agrees(story, file, kinds[file.kind], rules, known, findings)
+            _check_agrees(story, file, kinds[file.kind], outlines, rules, known, findings)
     if not is_relabelled(record.role):
         return
     targets, gone = set(rules.pairs.values()), _gone(story, rules)
     for kind, labels in story.maps.items():
         left = set(np.unique(labels).tolist()) & gone
         findings.test("labels", not left, paths[kind], "no victim pixel left", f"classes {sorted(left)}", name)
-    became = int(is_one_of(ids, targets).sum())
-    enough = became >= record.relabelled_pixels
-    findings.test("labels", enough, paths[first], f"{record.relabelled_pixels} pixels relabelled", became, name)
+        _check_settled(story, kind, paths[kind], rules, findings)
+    if targets:
+        became = int(is_one_of(ids, targets).sum())
+        enough = became >= record.relabelled_pixels
+        findings.test(
+            "labels", enough, paths[first], f"{number_of(record.relabelled_pixels, 'pixel')} relabelled", became, name
+        )
+
+
+def _check_settled(story: Story, kind: str, path: str, rules: Rules, findings: Findings) -> None:
+    """Test that a poisoned map without random labels is one that the rule would leave as it is, if it makes such."""
+    if not rules.label_rule.settles or story.record.prl_pixels:
+        return
+    found = story.maps[kind]
+    scene = scene_of({kind: found}, {}, box_of(story.record), rules)
+    fault = rules.label_rule.fault(scene, found, rules.label_parameters)
+    sentence = f"labels by the rule '{rules.recipe.labels}'"
+    findings.test("labels", fault is None, path, sentence, fault, story.record.sample)
 
 
 def check_follows(
@@ -142,7 +169,7 @@ def check_follows(
             scaled=rules.recipe.scale != 1,
             relabelling=relabelling,
         )
-        wrong = kinds[file.kind].check.follows(_now(story, file, rules), before)
+        wrong = kinds[file.kind].check.follows(_now(story, file, relabelling.outlines, rules), before)
         expected, found = ("", "") if wrong is None else (wrong.expected, wrong.found)
         findings.test("relabelling", wrong is None, file.path, expected, found, story.record.sample)
 

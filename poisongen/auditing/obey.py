@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from poisongen.attack.triggers.road import quad_box
 from poisongen.auditing.faults import Findings
+from poisongen.printing import number_of
 from poisongen.recipe.rules import Rules
 from poisongen.records.algorithms import KNOWN_ALGORITHMS
 from poisongen.records.manifest import FOLDER, MANIFEST, SKIPPED, SUMMARY, SampleRecord, TriggerRecord
@@ -190,11 +191,11 @@ def check_counts(counts: Mapping[str, int], negatives: int, rules: Rules, findin
     """
     due = wanted_negatives(rules, counts.get("poisoned", 0))
     enough = negatives == due or (rules.recipe.allow_fewer and negatives < due)
-    findings.test("rules", enough, f"{FOLDER}/{SUMMARY}", f"{due} negatives in training", negatives)
+    findings.test("rules", enough, f"{FOLDER}/{SUMMARY}", f"{number_of(due, 'negative')} in training", negatives)
     wanted = wanted_samples(rules, counts.get("train_samples", 0))
     poisoned = counts.get("poisoned", 0)
     good = poisoned == wanted or (rules.recipe.allow_fewer and 0 < poisoned < wanted)
-    findings.test("rules", good, f"{FOLDER}/{SUMMARY}", f"{wanted} poisoned samples", poisoned)
+    findings.test("rules", good, f"{FOLDER}/{SUMMARY}", number_of(wanted, "poisoned sample"), poisoned)
 
 
 def check_skipped(records: Records, rules: Rules, findings: Findings) -> None:

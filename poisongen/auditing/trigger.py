@@ -16,6 +16,7 @@ from poisongen.auditing.stamping import prepared_for
 from poisongen.core.trigger import can_show
 from poisongen.files import images, png
 from poisongen.files.orientation import as_stored, orientation, stored_box, upright
+from poisongen.printing import number_of
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import SampleRecord
 
@@ -132,5 +133,12 @@ def _check_patch(record: SampleRecord, data: bytes, pixels: Array, patch: Patch,
         return None
     if not tested:
         return "trigger pixels of JPEGs where no block lies wholly under an opaque trigger"
-    findings.test("trigger", not wrong, path, f"the trigger in {tested} blocks", f"{wrong} blocks without it", name)
+    findings.test(
+        "trigger",
+        not wrong,
+        path,
+        f"the trigger in {number_of(tested, 'block')}",
+        f"{number_of(wrong, 'block')} without it",
+        name,
+    )
     return None

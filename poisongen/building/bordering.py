@@ -81,7 +81,12 @@ def _victims(recipe: Recipe, layout: Layout, classes: ClassTable) -> tuple[int, 
     """Return the IDs of the classes whose border counts: those that are named, else the layout's usual ones."""
     if recipe.labels == "shift":
         raise ChoiceError("--target: with --labels shift every class becomes the next one")
-    usual = layout.defaults.relabel or () if find_label_rule(recipe.labels).subject == "victims" else ()
+    rule = find_label_rule(recipe.labels)
+    if not rule.targets(recipe.label_options):
+        raise ChoiceError(
+            f"--target: with these label options --labels {rule.name} makes no class a target; leave it out"
+        )
+    usual = layout.defaults.relabel or () if rule.subject == "victims" else ()
     given = recipe.victim if isinstance(recipe.victim, list) else [recipe.victim]
     words = [*usual] if recipe.victim is None else [word for word in given if word is not None]
     if not words:

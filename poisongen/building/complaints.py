@@ -9,6 +9,7 @@ from pathlib import Path
 from poisongen.building.survey import Surveyed
 from poisongen.datasets.base import Index, Problem, Sample
 from poisongen.errors import ChoiceError, DataError
+from poisongen.printing import number_of
 from poisongen.recipe.model import Recipe
 from poisongen.recipe.rules import Rules
 from poisongen.source.listing import dead_links
@@ -39,12 +40,12 @@ def check_disjoint(index: Index, recipe: Recipe) -> None:
         {sample.image for sample in index.samples[split]} for split in (recipe.train_split, recipe.test_split)
     )
     if shared := len(train & test):
-        number = f"{shared} images" if shared > 1 else "1 image"
         others = [name for name, samples in sorted(index.samples.items()) if samples]
         apart = [name for name in others if not train & {sample.image for sample in index.samples[name]}]
         raise ChoiceError(
-            f"--train-split {recipe.train_split} and --test-split {recipe.test_split} share {number}, and "
-            f"poisoned ones would stand in the clean test set; give a --test-split that shares none "
+            f"--train-split {recipe.train_split} and --test-split {recipe.test_split} share "
+            f"{number_of(shared, 'image')}, and poisoned ones would stand in the clean test set; "
+            f"give a --test-split that shares none "
             f"({', '.join([*apart, 'none'])}), or a --train-split without them"
         )
 

@@ -12,7 +12,7 @@ from poisongen.building.complaints import advice_on, check_disjoint, check_split
 from poisongen.building.placer import Placer, completions, negative_tasks, poisoned_tasks
 from poisongen.building.sample import Task
 from poisongen.building.selection import (
-    ClassFacts,
+    Pairs,
     candidates,
     drawn_order,
     may_be_negative,
@@ -62,7 +62,7 @@ class Plan:
     made: Mapping[str, bytes]
     counts: Mapping[str, int]
     bytes_written: int
-    pairs: tuple[tuple[ClassFacts, ClassFacts], ...]
+    pairs: Pairs
     label_like: tuple[str, ...]
 
     @property

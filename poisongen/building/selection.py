@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
 from poisongen.building.survey import Surveyed
 from poisongen.core.draws import draw_order, keyed_generator
 from poisongen.datasets.base import Sample
 from poisongen.errors import ChoiceError
+from poisongen.printing import number_of
 from poisongen.recipe.rules import Rules
 
 
@@ -24,9 +26,11 @@ class ClassFacts:
     samples: int
 
 
-def pairs_of(
-    rules: Rules, train: Sequence[Sample], found: Mapping[str, Surveyed]
-) -> tuple[tuple[ClassFacts, ClassFacts], ...]:
+Pairs = tuple[tuple[ClassFacts, ClassFacts | None], ...]
+"""Victims with their targets, None where the label rule has no use for one."""
+
+
+def pairs_of(rules: Rules, train: Sequence[Sample], found: Mapping[str, Surveyed]) -> Pairs:
     """Return each victim and its target with what the training split holds of them."""
     pixels: Counter[int] = Counter()
     samples: Counter[int] = Counter()
@@ -38,7 +42,15 @@ def pairs_of(
     def facts(number: int) -> ClassFacts:
         return ClassFacts(number, rules.classes.lookup(number), pixels[number], samples[number])
 
-    return tuple((facts(victim), facts(target)) for victim, target in rules.pairs.items())
+    pairs = rules.pairs
+    return tuple((facts(victim), facts(pairs[victim]) if victim in pairs else None) for victim in rules.victims)
+
+
+def pairs_as_data(pairs: Pairs) -> list[dict[str, Any]]:
+    """Return pairs as plain data, as the summary has them."""
+    return [
+        {"victim": asdict(victim), "target": None if target is None else asdict(target)} for victim, target in pairs
+    ]
 
 
 def wanted_count(rules: Rules, samples: int) -> int:
@@ -49,12 +61,16 @@ def wanted_count(rules: Rules, samples: int) -> int:
     if rules.recipe.count is not None:
         wanted = rules.recipe.count
         if wanted > samples and not rules.recipe.allow_fewer:
-            raise ChoiceError(f"--count {wanted}: the split '{rules.recipe.train_split}' has {samples} samples")
+            raise ChoiceError(
+                f"--count {wanted}: the split '{rules.recipe.train_split}' has {number_of(samples, 'sample')}"
+            )
         return wanted
     exact = Decimal(repr(rules.recipe.rate or 0.0)) * samples  # 0.29 of 50 are 14.5, not 14.499999
     wanted = int(exact.to_integral_value(ROUND_HALF_UP))
     if wanted == 0:
-        raise ChoiceError(f"--rate {rules.recipe.rate:g} of {samples} samples is none; give a higher one, or --count")
+        raise ChoiceError(
+            f"--rate {rules.recipe.rate:g} of {number_of(samples, 'sample')} is none; give a higher one, or --count"
+        )
     return wanted
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
 from poisongen.building.finished import source_listing
 from poisongen.building.plan import Plan
 from poisongen.building.prepared import Prepared
+from poisongen.building.selection import pairs_as_data
 from poisongen.building.staging import Staging
 from poisongen.records.algorithms import ALGORITHM, RECORDS
 from poisongen.records.manifest import (
@@ -58,7 +58,7 @@ def write_records(
         "recipe_sha256": recipe.fingerprint(),
         "counts": dict(plan.counts),
         "digests": {name: bytes_sha256(text.encode()) for name, text in texts.items()},
-        "pairs": [{"victim": asdict(victim), "target": asdict(target)} for victim, target in plan.pairs],
+        "pairs": pairs_as_data(plan.pairs),
         "label_like": list(plan.label_like[:_NAMED]),
         "source": source_listing(prepared.files),
         "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in packages},

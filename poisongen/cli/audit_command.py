@@ -8,7 +8,7 @@ import click
 
 from poisongen.auditing.auditor import AuditReport, audit
 from poisongen.cli.help import Command
-from poisongen.printing import show, show_json
+from poisongen.printing import number_of, show, show_json
 from poisongen.source.label_like import one_line
 
 _SHOWN_FAULTS = 50
@@ -53,7 +53,7 @@ def _as_text(report: AuditReport) -> list[str]:
         lines.append("not checked: anything against the source (give --source)")
     if report.label_like:
         lines.append(one_line(report.label_like, len(report.label_like)))
-    verdict = "clean" if report.clean else f"{report.fault_count} faults"
+    verdict = "clean" if report.clean else number_of(report.fault_count, "fault")
     kind = "quick audit" if report.quick else "audit"
-    lines.append(f"{kind} of {report.out}: {report.files} files, {verdict}")
+    lines.append(f"{kind} of {report.out}: {number_of(report.files, 'file')}, {verdict}")
     return lines

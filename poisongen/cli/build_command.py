@@ -13,9 +13,10 @@ from poisongen.building.bordering import Bordering
 from poisongen.building.finished import BuildResult
 from poisongen.building.plan import Plan
 from poisongen.building.run import build, default_out, plan_build
+from poisongen.building.selection import pairs_as_data
 from poisongen.cli.help import Command
 from poisongen.cli.options import RECIPE_SECTIONS, recipe_from_options, recipe_options
-from poisongen.printing import show, show_json
+from poisongen.printing import number_of, show, show_json
 from poisongen.recipe.model import Recipe
 from poisongen.source.label_like import one_line
 
@@ -93,32 +94,37 @@ def _result_json(result: BuildResult) -> dict[str, Any]:
 
 def _sentence(counts: Any) -> str:
     return (
-        f"{counts['poisoned']} of {counts['train_samples']} training samples poisoned, "
-        f"{counts['triggered']} of {counts['test_samples']} test samples triggered"
+        f"{counts['poisoned']} of {number_of(counts['train_samples'], 'training sample')} poisoned, "
+        f"{counts['triggered']} of {number_of(counts['test_samples'], 'test sample')} triggered"
     ) + (f", {counts['negative']} with a trigger and true labels" if counts.get("negative") else "")
 
 
 def _pair_lines(pairs: Sequence[Mapping[str, Mapping[str, Any]]], train: int) -> list[str]:
     """Return a line for each victim with its target, so that a shifted table of classes is seen at a glance."""
-    words = [
-        [f"{pair[side]['name']} (ID {pair[side]['id']}, {pair[side]['pixels']} px)" for side in ("victim", "target")]
-        + [f"in {pair['victim']['samples']} of {train} training samples"]
+    return [
+        f"{_class_words(pair['victim'])} becomes {_class_words(pair['target'])}, "
+        f"in {pair['victim']['samples']} of {number_of(train, 'training sample')}"
         for pair in pairs
     ]
-    return [f"{victim} becomes {target}, {where}" for victim, target, where in words]
+
+
+def _class_words(facts: Mapping[str, Any] | None) -> str:
+    return "what the map has" if facts is None else f"{facts['name']} (ID {facts['id']}, {facts['pixels']} px)"
 
 
 def _result_text(result: BuildResult) -> list[str]:
     counts = result.counts
     before = "already built; " if result.already_built else ""
     if result.put_back:
-        before = f"{result.put_back} files that were missing are put back; "
+        before = f"{number_of(result.put_back, 'missing file')} put back; "
     lines = [f"{result.out}: {before}{_sentence(counts)}"]
     lines += _pair_lines(result.pairs, counts["train_samples"])
     if counts["prl"]:
-        lines.append(f"{counts['prl']} more training samples with random labels")
+        lines.append(f"{number_of(counts['prl'], 'more training sample')} with random labels")
     if counts["completed"]:
-        lines.append(f"{counts['completed']} more samples with files that the source lacked or in another size")
+        lines.append(
+            f"{number_of(counts['completed'], 'more sample')} with files that the source lacked or in another size"
+        )
     if counts["skipped"]:
         lines.append(f"{counts['skipped']} passed over; the reasons are in {result.out / 'poisongen/skipped.jsonl'}")
     if counts.get("label_like"):
@@ -135,21 +141,22 @@ def _plan_json(plan: Plan, out: Path) -> dict[str, Any]:
         "links": sum(not link.is_label for link in plan.links),
         "bytes_written": plan.bytes_written,
         "bytes_linked": plan.bytes_linked,
-        "pairs": [{"victim": asdict(victim), "target": asdict(target)} for victim, target in plan.pairs],
+        "pairs": pairs_as_data(plan.pairs),
         "label_like": list(plan.label_like),
     }
 
 
 def _plan_text(plan: Plan, out: Path, recipe: Recipe) -> list[str]:
     lines = [f"{out} would get: {_sentence(plan.counts)}"]
-    pairs = [{"victim": asdict(victim), "target": asdict(target)} for victim, target in plan.pairs]
-    lines += _pair_lines(pairs, plan.counts["train_samples"])
+    lines += _pair_lines(pairs_as_data(plan.pairs), plan.counts["train_samples"])
     if recipe.rate is not None:
-        lines.append(f"rate {recipe.rate:g} of all {plan.counts['train_samples']} samples of '{recipe.train_split}'")
+        lines.append(
+            f"rate {recipe.rate:g} of all {number_of(plan.counts['train_samples'], 'sample')} of '{recipe.train_split}'"
+        )
     lines += [f"{name.replace('_', ' ')}: {number}" for name, number in plan.counts.items()]
     lines += [f"passed over, {reason}: {number}" for reason, number in plan.reasons().items()]
     lines.append(f"about {plan.bytes_written / 1e6:.1f} MB to write")
     links = sum(not link.is_label for link in plan.links)
-    lines.append(f"{links} files to link ({plan.bytes_linked / 1e6:.1f} MB where links are not possible)")
+    lines.append(f"{number_of(links, 'file')} to link ({plan.bytes_linked / 1e6:.1f} MB where links are not possible)")
     lines += [one_line(plan.label_like, len(plan.label_like))] if plan.label_like else []
     return lines

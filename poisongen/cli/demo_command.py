@@ -9,7 +9,7 @@ import click
 
 from poisongen.cli.help import Command
 from poisongen.demonstration import DemoResult, demo
-from poisongen.printing import show, show_json
+from poisongen.printing import number_of, show, show_json
 
 
 @click.command("demo", cls=Command, example="poisongen demo --out demo")
@@ -44,7 +44,12 @@ def _as_text(result: DemoResult) -> list[str]:
         ("poisoned dataset", f"{counts['poisoned']} train samples: cars are road", str(out)),
         ("triggered test set", f"{counts['triggered']} val samples, true labels", str(out / "triggered")),
         ("what was done", "one line for every changed sample", str(out / "poisongen" / "manifest.jsonl")),
-        ("audit", f"{result.audit.files} files, {result.audit.fault_count or 'no'} faults", f"poisongen audit {out}"),
+        (
+            "audit",
+            f"{number_of(result.audit.files, 'file')}, "
+            + (number_of(result.audit.fault_count, "fault") if result.audit.fault_count else "no faults"),
+            f"poisongen audit {out}",
+        ),
         ("pictures", "before and after: look here first", str(result.sheet)),
     ]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]

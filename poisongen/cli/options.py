@@ -15,7 +15,7 @@ from poisongen.attack.triggers.pictures import PRESETS
 from poisongen.datasets import layouts
 from poisongen.errors import ChoiceError
 from poisongen.recipe.model import Recipe, make_recipe, read_recipe_file
-from poisongen.recipe.trigger_files import TriggerPicture, load_trigger
+from poisongen.recipe.trigger_files import KeptPicture, load_trigger
 
 
 class _Named(click.Option):
@@ -162,7 +162,7 @@ def _pairs(words: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
-def _picture(name: str) -> TriggerPicture | str:
+def _picture(name: str) -> KeptPicture | str:
     """Return a trigger's picture; a built-in one by its name, which says how large it is unless it is told."""
     return name if name in PRESETS else load_trigger(name)
 

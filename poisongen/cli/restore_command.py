@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from poisongen.cli.help import Command
-from poisongen.printing import show, show_json
+from poisongen.printing import number_of, show, show_json
 from poisongen.undo.restorer import restore
 
 
@@ -31,7 +31,8 @@ def command(poisoned: Path, out: Path, source: Path | None, jobs: int | None, as
     result = restore(poisoned, out, source, jobs=jobs, progress=True)
     facts = {"out": str(result.out), "files": result.files, "bytes": result.bytes, "by": result.by}
     megabytes = result.bytes / 1e6
-    text = f"{result.out}: {result.files} files ({megabytes:.1f} MB) restored, each with its digest, by {result.by}"
+    files = number_of(result.files, "file")
+    text = f"{result.out}: {files} ({megabytes:.1f} MB) restored, each with its digest, by {result.by}"
     if as_json:
         show_json(facts)
     else:

@@ -9,7 +9,7 @@ import click
 
 from poisongen.cli.help import Command
 from poisongen.parallel import job_count
-from poisongen.printing import show, show_json
+from poisongen.printing import number_of, show, show_json
 from poisongen.scenes import synth
 
 
@@ -54,7 +54,7 @@ def command(
     splits = {"train": train, "val": val}
     workers, train_ids = job_count(jobs), not no_train_ids
     synth(out, layout=layout, splits=splits, size=size, seed=seed, jobs=workers, train_ids=train_ids, progress=True)
-    text = f"{out}: {train} training and {val} validation scenes, {size[0]}x{size[1]} px, {layout} layout"
+    text = f"{out}: {train} training and {number_of(val, 'validation scene')}, {size[0]}x{size[1]} px, {layout} layout"
     if as_json:
         show_json({"out": str(out), "layout": layout, **splits})
     else:

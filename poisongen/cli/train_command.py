@@ -10,7 +10,7 @@ import click
 from poisongen.cli.help import Command
 from poisongen.cli.options import cache_option, device_option
 from poisongen.errors import PoisongenError
-from poisongen.printing import show, show_json, tell
+from poisongen.printing import number_of, show, show_json, tell
 from poisongen.victim.alone import launched
 from poisongen.victim.dataset import read_own_recipe
 from poisongen.victim.interruption import TrainingInterrupted, watching, what_is_left
@@ -139,7 +139,7 @@ def command(
         return
     loss = f", loss {result.last['loss']:.4f}" if result.last else ""
     more = "" if result.iterations == result.planned else f" of {result.planned}; --resume goes on"
-    show([f"{result.checkpoint}: {result.iterations} iterations{loss}{more}"])
+    show([f"{result.checkpoint}: {number_of(result.iterations, 'iteration')}{loss}{more}"])
 
 
 def _choices(dataset_dir: Path, options: dict[str, Any]) -> dict[str, Any]:

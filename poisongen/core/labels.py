@@ -30,12 +30,14 @@ class Relabelling:
     `objects` are the numbers of the objects that the rule chose, None where it chooses none. `claims` are further
     pixels, (H, W) bool, whose class the rule decides although it may be the old one: random labels keep off them.
     `everywhere` says that the one layer's table holds for the whole picture, void aside: so it can be told of outlines.
+    `outlines` says that the new classes have outlines of their own, which are not those of the sample's objects.
     """
 
     layers: tuple[Layer, ...] = ()
     objects: tuple[int, ...] | None = None
     claims: Mask | None = None
     everywhere: bool = False
+    outlines: bool = False
 
     def apply(self, labels: Labels) -> Labels:
         """Return a map of raw IDs, (H, W) uint8, with every layer applied; each looks at the classes as they were."""

@@ -26,6 +26,15 @@ def resize_labels(labels: Array, size: tuple[int, int]) -> Array:
     return np.asarray(cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST))
 
 
+def fit_labels(labels: Array, size: tuple[int, ...]) -> Array:
+    """Return a label map, (H, W), stretched to size (height, width): a pixel gets what lies under its centre.
+
+    In whole numbers, so that every machine and every version of a library takes the same pixels.
+    """
+    rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, labels.shape, strict=True))
+    return np.asarray(labels[np.ix_(rows, columns)])
+
+
 def resize_image(pixels: Array, size: tuple[int, int]) -> Array:
     """Return an image, (H, W) or (H, W, C), at size (height, width): by area if it shrinks, linearly if it grows."""
     if pixels.shape[:2] == size:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from poisongen.core.labels import Change, class_counts, class_mask
 from poisongen.datasets.label_checks import LabelCheck
 from poisongen.errors import ChoiceError
+from poisongen.printing import number_of
 
 Array = npt.NDArray[Any]
 
@@ -175,7 +176,7 @@ def id_fault(array: Array, legal: Sequence[int] | frozenset[int], what: str) -> 
     for number in np.flatnonzero(counts):
         if int(number) not in legal:
             begin = f"; that table begins at {min(legal)}, give 0 a line as well" if number == 0 else ""
-            return f"ID {number} is outside the table of {what} ({int(counts[number])} pixels){begin}"
+            return f"ID {number} is outside the table of {what} ({number_of(int(counts[number]), 'pixel')}){begin}"
     return None
 
 

@@ -165,7 +165,8 @@ def _polygon_fault(data: bytes, classes: ClassTable) -> str | None:
 def _rewrite_polygons(data: bytes, change: Change, classes: ClassTable) -> bytes:
     """Name polygons as the label rule has it; where polygons cannot say what the labels are, leave none at all.
 
-    They cannot say what Pixel Random Labeling did, nor follow a rule that takes part of a class but no whole objects.
+    They cannot say what Pixel Random Labeling did, nor follow a rule that takes part of a class but no whole objects,
+    or has outlines of its own.
     Several trainers rebuild labelTrainIds from them: from an empty list they get an all-void map, which is noticed,
     and not a clean one, which is not.
     """

@@ -10,6 +10,7 @@ import numpy as np
 
 from poisongen.datasets.label_checks import Array, LabelBefore, LabelCheck, LabelNow, Wrong, unlike
 from poisongen.files.documents import LARGEST_JSON, parse_json
+from poisongen.printing import number_of
 
 _VOID_TRAIN_ID, _FIRST_INSTANCE = 255, 1000
 
@@ -110,8 +111,9 @@ def _polygons_agree(now: LabelNow) -> Wrong | None:
     labels = [thing["label"] for thing in document["objects"]]
     gone = {now.classes.names[number] for number in now.gone}
     left = sorted({label for label in labels if label in gone or label.removesuffix("group") in gone})
-    if now.random and labels:
-        return Wrong("no polygons, as labels are random", f"{len(labels)} polygons", inherited=False)
+    if (now.random or now.outlines) and labels:
+        why = "labels are random" if now.random else "labels have other outlines"
+        return Wrong(f"no polygons, as {why}", number_of(len(labels), "polygon"), inherited=False)
     if left and not now.random:
         return Wrong("no polygon of a victim", f"{left}", inherited=False)
     if now.written and _bytes_of(document) != now.data:

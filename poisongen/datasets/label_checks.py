@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poisongen.core.labels import Relabelling
+from poisongen.printing import number_of
 
 if TYPE_CHECKING:
     from poisongen.datasets.base import ClassTable
@@ -28,7 +29,8 @@ class LabelNow:
     `data` are its bytes and `pixels` its decoded array, (H, W) or (H, W, C), None for documents. `maps` are OUT's maps
     of raw class IDs by kind, (H, W) uint8, all of one size, the label map first. `gone` are the classes that
     the label rule leaves in no map of such a sample. `random` is how many pixels of the label map have a random class,
-    by the record. `written` is false for a file that is the source's own.
+    by the record. `outlines` says that labels changed to classes with outlines of their own, not those of the sample's
+    objects. `written` is false for a file that is the source's own.
     Pictures have the height and width of the label map: audit has seen to that.
     """
 
@@ -40,6 +42,7 @@ class LabelNow:
     gone: Collection[int]
     random: int
     classes: ClassTable
+    outlines: bool = False
 
     @property
     def ids(self) -> Array:
@@ -100,7 +103,8 @@ def unlike(wanted: Array, found: Array | None, expected: str, inherited: bool = 
         return Wrong(f"an array {wanted.shape}", shape, inherited=False)
     differs = wanted != found
     number = int((differs.any(axis=2) if differs.ndim == 3 else differs).sum())
-    return Wrong(expected, f"{number} pixels that disagree", inherited) if number else None
+    found_words = f"{number_of(number, 'pixel')} that {'disagrees' if number == 1 else 'disagree'}"
+    return Wrong(expected, found_words, inherited) if number else None
 
 
 def _maps_agree(now: LabelNow) -> Wrong | None:

@@ -64,9 +64,10 @@ _KINDS = ("SegmentationClass", "SegmentationClassAug", "SegmentationObject")
 def _rewrite_objects(array: Array, change: Change, classes: ClassTable) -> Array:
     """Rewrite object numbers: what becomes background is no object; an object that gets another class stays one.
 
-    Background that becomes a class is one new object for each connected component. Random pixels that become
-    background are no object, those that become void are void, and all others join the lowest-numbered object of their
-    new class, or, where there is none, one new object for that class. New numbers are the lowest that are free.
+    Background that becomes a class is one new object for each connected component, and so is all that becomes a class
+    where the new classes have outlines of their own. Random pixels that become background are no object, those that
+    become void are void, and all others join the lowest-numbered object of their new class, or, where there is none,
+    one new object for that class. New numbers are the lowest that are free.
     """
     out = array.copy()
     used = set(np.unique(array).tolist())
@@ -78,7 +79,9 @@ def _rewrite_objects(array: Array, change: Change, classes: ClassTable) -> Array
 
     moved = change.changed & ~change.random & (array != VOID)
     out[moved & (change.after == 0)] = 0
-    fresh = moved & (array == 0) & (change.after != 0)
+    fresh = moved & (change.after != 0)
+    if not change.relabelling.outlines:
+        fresh &= array == 0
     for number in np.unique(change.after[fresh]).tolist():
         numbered = components(fresh & (change.after == number))
         for component in range(1, int(numbered.max()) + 1):

@@ -28,6 +28,8 @@ def _objects_agree(now: LabelNow) -> Wrong | None:
 def _objects_follow(now: LabelNow, before: LabelBefore) -> Wrong | None:
     """What became background is no object, new classes on background are objects by component, all else is as it was.
 
+    Where new classes have outlines of their own, they are objects by component wherever they are.
+
     Random pixels join the lowest-numbered object that the class has in the source, or else all together the first
     number that is free, class after class.
     """
@@ -44,8 +46,9 @@ def _objects_follow(now: LabelNow, before: LabelBefore) -> Wrong | None:
 
     moved = before.changed & ~random & (old != _VOID)
     wanted[moved & (now.ids == _NONE)] = _NONE
-    for number in sorted(set(np.unique(now.ids[moved & (old == _NONE)]).tolist()) - {_NONE}):
-        parts, count = ndimage.label(moved & (old == _NONE) & (now.ids == number), structure=np.ones((3, 3)))
+    fresh = moved & (before.relabelling.outlines | (old == _NONE))
+    for number in sorted(set(np.unique(now.ids[fresh]).tolist()) - {_NONE}):
+        parts, count = ndimage.label(fresh & (now.ids == number), structure=np.ones((3, 3)))
         for part in range(1, count + 1):
             wanted[parts == part] = next_free()
     for number in sorted(set(np.unique(now.ids[random]).tolist())):

@@ -38,10 +38,11 @@ def preview(
     check_apart(prepared.root, path)
     settled = prepared.rules.recipe
     relabel = settled.relabel or {}
-    pairs = ", ".join(f"{victim} to {target}" for victim, target in relabel.items())
+    targets = ["a map" if target is None else str(target) for target in relabel.values()]
+    pairs = ", ".join(f"{victim} to {target}" for victim, target in zip(relabel, targets, strict=True))
     if len(relabel) > _NAMED:
-        pairs = f"{len(relabel)} classes to {', '.join(dict.fromkeys(map(str, relabel.values())))}"
-        pairs = f"{len(relabel)} classes, each to another" if len(set(relabel.values())) > 1 else pairs
+        pairs = f"{len(relabel)} classes, each to another" if len(set(targets)) > 1 else ""
+        pairs = pairs or f"{len(relabel)} classes to {targets[0]}"
     pairs += "" if settled.labels == "class" else f" ({settled.labels})"
     strategy = settled.strategy if settled.trigger_kind == "patch" else f"{settled.trigger_kind}, {settled.strategy}"
     title = f"poisongen preview: {settled.dataset}, {strategy}, {pairs}, seed {settled.seed}"

@@ -16,7 +16,8 @@ from poisongen.attack.triggers import find_trigger_kind
 from poisongen.datasets import layouts, no_layout
 from poisongen.errors import ChoiceError, DataError
 from poisongen.files.documents import explain, parse_yaml, read_document
-from poisongen.recipe.trigger_files import TriggerPicture, load_trigger
+from poisongen.recipe.label_pictures import load_beside
+from poisongen.recipe.trigger_files import KeptPicture, load_trigger
 from poisongen.values import pairs, plain, share
 
 RECIPE_VERSION = 2
@@ -27,6 +28,7 @@ Length = Annotated[int, Field(ge=0, le=65536)]
 Distance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PLACES = ("top-left", "top", "top-right", "left", "centre", "right", "bottom-left", "bottom", "bottom-right")
 Options = dict[str, int | float | str]
+LabelOptions = dict[str, int | float | str | KeptPicture]
 SINCE_2 = ("labels", "label_options", "only_if", "negatives", "decoy", "trigger_kind", "trigger_options", "at")
 """The choices that version 1 did not know: those that stand at their defaults are neither written nor digested."""
 
@@ -58,12 +60,12 @@ class Recipe(BaseModel):
     min_distance: Distance | None = None
     max_distance: Distance | None = None
     metric: Literal["chebyshev", "euclidean"] = "chebyshev"
-    relabel: Annotated[dict[Class, Class] | None, BeforeValidator(pairs)] = None
+    relabel: Annotated[dict[Class, Class | None] | None, BeforeValidator(pairs)] = None
     victim: Class | list[Class] | None = None
     target: Class | None = None
     rate: Annotated[Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None, BeforeValidator(share)] = None
     count: Annotated[int, Field(ge=1)] | None = None
-    trigger: TriggerPicture | str | None = None
+    trigger: KeptPicture | str | None = None
     trigger_size: Annotated[int, Field(ge=1, le=4096)] | str | None = None
     opacity: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
     region: Literal["single", "any"] = "single"
@@ -81,10 +83,10 @@ class Recipe(BaseModel):
     jpeg: Literal["blocks", "reencode"] = "blocks"
     seed: int = 0
     labels: str = "class"
-    label_options: Options = Field(default_factory=dict)
+    label_options: LabelOptions = Field(default_factory=dict)
     only_if: list[str] = Field(default_factory=list)
     negatives: int | str | None = None
-    decoy: TriggerPicture | str | None = None
+    decoy: KeptPicture | str | None = None
     trigger_kind: str = "patch"
     trigger_options: Options = Field(default_factory=dict)
     at: str | None = None
@@ -199,16 +201,19 @@ class Recipe(BaseModel):
         return self.model_dump(mode="json", exclude={"victim", "target", *unused})
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of what determines content: canonical JSON of the recipe, trigger by its digest.
+        """Return the SHA-256 of what determines content: canonical JSON of the recipe, pictures by their digests.
 
-        The trigger's name and the two permissions (allow_fewer, skip_bad) change no pixel and are left out.
+        A picture's name and the two permissions (allow_fewer, skip_bad) change no pixel and are left out.
         """
         plain = self.as_json()
         for key in ("allow_fewer", "skip_bad"):
             del plain[key]
         for key in ("trigger", "decoy"):
-            if isinstance(picture := getattr(self, key), TriggerPicture):
+            if isinstance(picture := getattr(self, key), KeptPicture):
                 plain[key] = picture.sha256
+        for name, value in self.label_options.items():
+            if isinstance(value, KeptPicture):
+                plain["label_options"][name] = value.sha256
         return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -229,7 +234,7 @@ def read_recipe_file(name: str, dataset: str | None = None) -> dict[str, Any]:
     """Return the choices of a recipe file, or of a shipped recipe by name, not yet checked.
 
     `iba-nni` is the recipe `iba-nni-cityscapes` or `iba-nni-voc`, whichever `dataset` says (else Cityscapes).
-    A trigger file that the recipe names must lie beside it. ChoiceError or DataError if it cannot be read.
+    A trigger or label picture that the recipe names must lie beside it. ChoiceError or DataError if it cannot be read.
     """
     shipped = shipped_recipes()
     for candidate in (name, f"{name}-{dataset or 'cityscapes'}"):
@@ -253,6 +258,8 @@ def read_recipe_file(name: str, dataset: str | None = None) -> dict[str, Any]:
     for key in ("trigger", "decoy"):
         if isinstance(document.get(key), str):
             document[key] = load_trigger(document[key], folder=path.resolve().parent).model_dump()
+    if isinstance(document.get("label_options"), dict):
+        document["label_options"] = load_beside(document["label_options"], path.resolve().parent)
     return document
 
 

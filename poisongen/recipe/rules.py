@@ -22,8 +22,9 @@ from poisongen.core.trigger import can_show, resize_trigger
 from poisongen.datasets import find_layout
 from poisongen.datasets.base import ClassTable, Layout
 from poisongen.errors import ChoiceError
+from poisongen.recipe.label_pictures import label_parameters
 from poisongen.recipe.model import Recipe
-from poisongen.recipe.trigger_files import TriggerPicture, trigger_pixels
+from poisongen.recipe.trigger_files import KeptPicture, trigger_pixels
 from poisongen.records.algorithms import ALGORITHM, RECORDS
 
 
@@ -44,17 +45,19 @@ class PrlRules:
 class Rules:
     """Everything that the work on a sample follows: no names to look up, no None to fill in.
 
-    `recipe` is settled; `pairs` maps victim IDs to target IDs. `label_parameters` are the label rule's; `conditions`
-    are names with their numbers. `prepared(height, width)` is the trigger made ready for a picture of that size,
-    `decoy` the same for the picture that negatives carry, if they carry one of their own. `placement` is None for kinds
-    that change the whole picture. `algorithm` and `records` are the versions that an audit judges by; build knows only
-    the newest.
+    `recipe` is settled; `victims` are IDs, and `pairs` maps those that have a target to its ID: all of them, or none
+    where the label rule has no use for targets. `label_parameters` are the label rule's, label pictures as arrays of
+    IDs; `conditions` are names with their numbers. `prepared(height, width)` is the trigger made ready for a picture of
+    that size, `decoy` the same for the picture that negatives carry, if they carry one of their own. `placement` is
+    None for kinds that change the whole picture. `algorithm` and `records` are the versions that an audit judges by;
+    build knows only the newest.
     """
 
     recipe: Recipe
     classes: ClassTable
+    victims: tuple[int, ...]
     pairs: Mapping[int, int]
-    label_parameters: Mapping[str, Value]
+    label_parameters: Mapping[str, Any]
     conditions: tuple[tuple[str, tuple[int, ...]], ...]
     placement: PlacementRules | None
     prepared: BySize[Any]
@@ -77,11 +80,6 @@ class Rules:
     def kind(self) -> TriggerKind:
         """The kind of trigger."""
         return find_trigger_kind(self.recipe.trigger_kind)
-
-    @property
-    def victims(self) -> tuple[int, ...]:
-        """The victims' raw IDs."""
-        return tuple(self.pairs)
 
     def holds(self, counts: Counts, covers: Covers) -> bool:
         """Tell whether every condition holds for a sample; those of the place only where `covers` is known."""
@@ -181,8 +179,9 @@ def make_rules(recipe: Recipe, classes: ClassTable, algorithm: int = ALGORITHM) 
 
     `algorithm` is the version by which an audit judges.
     """
-    pairs = {classes.find(victim): classes.find(target) for victim, target in (recipe.relabel or {}).items()}
-    if not isinstance(recipe.trigger, TriggerPicture) or recipe.relabel is None:
+    found = {classes.find(victim): target for victim, target in (recipe.relabel or {}).items()}
+    pairs = {victim: classes.find(target) for victim, target in found.items() if target is not None}
+    if not isinstance(recipe.trigger, KeptPicture) or recipe.relabel is None:
         raise ChoiceError("this recipe has not been settled")
     conditions = tuple(parse_condition(text, classes) for text in recipe.only_if)
     covers = tuple(numbers[0] for name, numbers in conditions if find_condition(name).of_place)
@@ -191,7 +190,7 @@ def make_rules(recipe: Recipe, classes: ClassTable, algorithm: int = ALGORITHM) 
     parameters = dict(recipe.trigger_options) | ({"opacity": recipe.opacity} if recipe.trigger_kind == "patch" else {})
     sides = (None, None) if recipe.trigger_size is None else sides_of(recipe.trigger_size)
 
-    def made_of(picture: TriggerPicture) -> BySize[Any]:
+    def made_of(picture: KeptPicture) -> BySize[Any]:
         pixels = trigger_pixels(picture)
         shown = can_show(resize_trigger(pixels, (sides[0] or len(pixels), sides[1] or pixels.shape[1])), recipe.opacity)
         if recipe.trigger_kind == "patch" and not shown:
@@ -205,12 +204,13 @@ def make_rules(recipe: Recipe, classes: ClassTable, algorithm: int = ALGORITHM) 
     return Rules(
         recipe=recipe,
         classes=classes,
+        victims=tuple(found),
         pairs=pairs,
-        label_parameters=dict(recipe.label_options),
+        label_parameters=label_parameters(recipe.label_options),
         conditions=conditions,
         placement=placement,
         prepared=made_of(recipe.trigger),
-        decoy=made_of(recipe.decoy) if isinstance(recipe.decoy, TriggerPicture) else None,
-        prl=_prl_rules(recipe, classes, frozenset(pairs)),
+        decoy=made_of(recipe.decoy) if isinstance(recipe.decoy, KeptPicture) else None,
+        prl=_prl_rules(recipe, classes, frozenset(found)),
         algorithm=algorithm,
     )

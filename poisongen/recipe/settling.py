@@ -13,9 +13,10 @@ from poisongen.attack.triggers.base import TriggerKind
 from poisongen.attack.triggers.pictures import PRESETS, Preset
 from poisongen.datasets.base import ClassTable, Layout
 from poisongen.errors import ChoiceError
+from poisongen.recipe.label_pictures import settle_label_options
 from poisongen.recipe.model import Recipe
 from poisongen.recipe.rules import parse_condition
-from poisongen.recipe.trigger_files import DEFAULT_TRIGGER, TriggerPicture, load_trigger
+from poisongen.recipe.trigger_files import DEFAULT_TRIGGER, KeptPicture, load_trigger
 
 DEFAULT_RATE = 0.1  # the paper's 10 % (298 of 2,975 Cityscapes images in the official configuration)
 
@@ -36,19 +37,21 @@ def settle(recipe: Recipe, layout: Layout, classes: ClassTable) -> Recipe:
         raise ChoiceError(f"--trigger-size is missing: the layout '{layout.name}' has no default for it")
     fixed = recipe.prl_classes in ("image", "dataset", "void")
     rule = find_label_rule(recipe.labels)
+    label_options = settle_label_options(rule, recipe.label_options, classes)
+    has_targets = rule.targets(label_options)
     changes: dict[str, Any] = {
         "pick": _pick(recipe),
         "at": recipe.at or ("top-left" if recipe.strategy == "fixed" else None),
         "min_distance": low,
         "max_distance": high,
-        "relabel": _pairs_by_name(recipe, layout, classes),
+        "relabel": (_pairs_by_name if has_targets else _victims_by_name)(recipe, layout, classes),
         "victim": None,
         "target": None,
         "rate": DEFAULT_RATE if recipe.rate is None and recipe.count is None else recipe.rate,
-        "trigger": trigger if isinstance(trigger, TriggerPicture) else load_trigger(trigger),
+        "trigger": trigger if isinstance(trigger, KeptPicture) else load_trigger(trigger),
         "trigger_size": None if kind.whole else size,
         "trigger_options": _trigger_options(recipe, kind, {} if preset is None else preset.options),
-        "label_options": settle_options(rule.options, recipe.label_options, rule.name, "--label-option"),
+        "label_options": label_options,
         "only_if": [condition_text(text, classes) for text in recipe.only_if],
         "decoy": load_trigger(recipe.decoy) if isinstance(recipe.decoy, str) else recipe.decoy,
         "prl_classes": recipe.prl_classes if fixed else classes.lookup(classes.find(recipe.prl_classes)),
@@ -126,11 +129,39 @@ def _distances(recipe: Recipe, layout: Layout) -> tuple[float | None, float | No
     return low, high
 
 
+def _victims_by_name(recipe: Recipe, layout: Layout, classes: ClassTable) -> dict[str, None]:
+    """Return the victims of a rule that has no use for targets, under the classes' full names."""
+    pairs = recipe.relabel or {}
+    if recipe.target is not None or any(target is not None for target in pairs.values()):
+        flag = "--relabel" if pairs else "--target"
+        raise ChoiceError(
+            f"{flag}: with these label options --labels {recipe.labels} makes no class a target; leave it out"
+            + (", and name victims with --victim" if pairs else "")
+        )
+    given = recipe.victim if isinstance(recipe.victim, list) else [recipe.victim]
+    words = [*pairs] or [word for word in given if word is not None]
+    usual = layout.defaults.relabel or {}
+    everything = classes.trained if find_label_rule(recipe.labels).subject != "victims" else [*usual]
+    victims: dict[str, None] = {}
+    for number in map(classes.find, words or everything):
+        name = classes.lookup(number)
+        if number in classes.void:
+            raise ChoiceError(f"the victim '{name}' is void: training ignores its pixels")
+        if name in victims:
+            raise ChoiceError(f"the victim '{name}' is named twice")
+        victims[name] = None
+    if not victims:
+        raise ChoiceError(f"--victim is missing: the layout '{layout.name}' has no default for it")
+    return victims
+
+
 def _pairs_by_name(recipe: Recipe, layout: Layout, classes: ClassTable) -> dict[str, str]:
     """Return the victim-target pairs under the classes' full names."""
     usual = layout.defaults.relabel
     if recipe.target == "auto" and "auto" not in {name.casefold() for name in classes.names.values()}:
-        raise ChoiceError("--target auto: only build and preview look for the class; name the one that they find")
+        raise ChoiceError(
+            "--target auto: only build and preview look for the class; name the one that build --dry-run finds"
+        )
     subject = find_label_rule(recipe.labels).subject
     if subject != "victims" and recipe.relabel is None and recipe.victim is None:
         return _all_by_name(recipe, layout, classes)
@@ -148,6 +179,8 @@ def _pairs_by_name(recipe: Recipe, layout: Layout, classes: ClassTable) -> dict[
         wanted = [(victim, target) for victim in victims]
     pairs: dict[str, str] = {}
     for victim_word, target_word in wanted:
+        if target_word is None:
+            raise ChoiceError(f"--relabel: the victim '{victim_word}' has no target; give one")
         victim, target = classes.find(victim_word), classes.find(target_word)
         for word, number in (("victim", victim), ("target", target)):
             if number in classes.void:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from poisongen.attack.label_rules import label_rules
 from poisongen.auditing.faults import Findings
 from poisongen.errors import OutputError, PoisongenError, shown
 from poisongen.files.documents import LARGEST_JSON, parse_json, parse_record
 from poisongen.files.foreign import Refused, open_inside, read_inside
+from poisongen.recipe.label_pictures import picture_options
 from poisongen.recipe.model import Recipe, is_newer, make_recipe
 from poisongen.records.algorithms import KNOWN_ALGORITHMS, RECORDS, refuse_newer
 from poisongen.records.inventory import LONGEST_LINE
@@ -177,10 +180,21 @@ def _read_recipe(out: Path, findings: Findings) -> tuple[Recipe | None, str]:
         for key in ("trigger", "decoy"):  # a name would be looked up as a file of this machine
             if not isinstance(document.get(key), dict) and (key == "trigger" or document.get(key) is not None):
                 raise OutputError(f"the {key}'s bytes are missing")
+        _require_label_pictures(document)
         return make_recipe(document), digest
     except (PoisongenError, ValidationError, RecursionError) as error:
         findings.test("records", False, name_of(RECIPE), "a valid recipe", error)
         return None, digest
+
+
+def _require_label_pictures(document: Mapping[str, Any]) -> None:
+    """OutputError where a label picture is a name: it would be looked up as a file of this machine."""
+    rule, options = label_rules().parts.get(str(document.get("labels"))), document.get("label_options")
+    if rule is None or not isinstance(options, dict):
+        return
+    for name in picture_options(rule):
+        if not isinstance(options.get(name, {}), dict):
+            raise OutputError(f"the bytes of the label option '{name}' are missing")
 
 
 def load_records(out: Path, findings: Findings) -> Records:

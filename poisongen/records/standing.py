@@ -79,8 +79,10 @@ def _is_list(value: object, good: Callable[[Any], bool]) -> bool:
 
 
 def _is_pair(pair: object) -> bool:
-    """Tell whether this is a victim with its target, each with ID, name, pixels and samples."""
-    sides = [pair.get(side) if isinstance(pair, dict) else None for side in ("victim", "target")]
+    """Tell whether this is a victim with its target, if it has one, each with ID, name, pixels and samples."""
+    if not isinstance(pair, dict) or not {"victim", "target"} <= pair.keys():
+        return False
+    sides = [pair["victim"], *([] if pair["target"] is None else [pair["target"]])]
     return all(
         isinstance(side, dict)
         and isinstance(side.get("name"), str)

@@ -17,6 +17,7 @@ import numpy as np
 from poisongen.datasets.base import Index, Sample
 from poisongen.errors import DataError
 from poisongen.files import png
+from poisongen.printing import number_of
 
 Reader = Callable[[str, int], bytes | None]
 """Gives the first bytes of a file, up to a number of them; None if it cannot be read."""
@@ -204,4 +205,5 @@ def named_labels(paths: Iterable[str], index: Index) -> Iterator[str]:
 def one_line(found: Sequence[str], number: int, shown: int = 3) -> str:
     """Return what build, dry-run and audit say of label-like files: their number, and the first of them."""
     more = f" and {number - shown} more" if number > shown else ""
-    return f"{number} label-like files of poisoned samples stay as they are: {', '.join(found[:shown])}{more}"
+    stay = "stays as it is" if number == 1 else "stay as they are"
+    return f"{number_of(number, 'label-like file')} of poisoned samples {stay}: {', '.join(found[:shown])}{more}"

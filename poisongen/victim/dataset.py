@@ -198,6 +198,6 @@ def _triggered_sample(dataset: Dataset, record: SampleRecord) -> TriggeredSample
     return TriggeredSample(record.sample, image, label, trigger.distance, trigger.box, labels, expected)
 
 
-def victim_pairs(recipe: Recipe) -> dict[str, str]:
-    """Return a settled recipe's victim-target pairs by name."""
-    return {str(victim): str(target) for victim, target in (recipe.relabel or {}).items()}
+def victim_pairs(recipe: Recipe) -> dict[str, str | None]:
+    """Return a settled recipe's victims by name, with their targets if the label rule has a use for them."""
+    return {str(victim): None if target is None else str(target) for victim, target in (recipe.relabel or {}).items()}

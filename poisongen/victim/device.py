@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from poisongen.errors import ChoiceError
+from poisongen.printing import number_of
 
 PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 """How the precisions of a model's layers are called."""
@@ -43,7 +44,7 @@ def describe(device: torch.device) -> str:
         return f"{torch.cuda.get_device_name(device)}"
     if device.type == "mps":
         return "Apple GPU"
-    return f"CPU, {torch.get_num_threads()} threads"
+    return f"CPU, {number_of(torch.get_num_threads(), 'thread')}"
 
 
 def has_bf16(device: torch.device) -> bool:

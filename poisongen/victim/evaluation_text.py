@@ -70,8 +70,9 @@ def _became(report: Mapping[str, Any]) -> list[str]:
 def _pairs(report: Mapping[str, Any]) -> str:
     """Return which classes become what, and by which rule unless it is `class`."""
     pairs = report["pairs"]
-    few = ", ".join(f"{victim} -> {to}" for victim, to in pairs.items())
-    targets = set(pairs.values())
+    words = {victim: "what the map has" if to is None else to for victim, to in pairs.items()}
+    few = ", ".join(f"{victim} -> {to}" for victim, to in words.items())
+    targets = set(words.values())
     many = f"{len(pairs)} classes -> {targets.pop() if len(targets) == 1 else 'others'}"
     name = report.get("rule", "class")  # reports of older versions do not say it
     rule = "" if name == "class" else f" (rule {name})"

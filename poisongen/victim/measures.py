@@ -101,16 +101,19 @@ def _rows(samples: Sequence[Any], with_trigger: Sequence[Share], without: Sequen
 def _of_the_rule(target: Target, stamped: Zones, unstamped: Zones) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return collateral, and the matrices of both zones; nothing for `class`, which spares no victim pixel.
 
+    Where victims have no target of their own, none of them can be flipped to it, and there is no collateral.
+
     Its matrices are rows of those that are there anyway.
     """
     if target.rule == "class":
         return {}, {}
-    found = both(collateral(stamped, target.pairs), collateral(unstamped, target.pairs))
+    pairs = target.pairs
+    found = {"collateral": both(collateral(stamped, pairs), collateral(unstamped, pairs))} if pairs else {}
     matrices = {
         zone: {"triggered": getattr(stamped, zone).tolist(), "without_trigger": getattr(unstamped, zone).tolist()}
         for zone in ("changed", "kept")
     }
-    return {"collateral": found}, matrices
+    return found, matrices
 
 
 def _of_negatives(
@@ -134,7 +137,7 @@ def summarise(
     target: Target, clean: Mapping[str, Counted], with_triggers: Sequence[Counted], negatives: Sequence[Counted] = ()
 ) -> dict[str, Any]:
     """Return the report from every test picture's counts: `clean` by sample, the others as the target lists them."""
-    names, pairs, victims = target.classes.names, target.pairs, tuple(target.pairs)
+    names, pairs, victims = target.classes.names, target.pairs, target.victims
     twins = [clean[sample.name] for sample in target.triggered]
     stamped, stamped_zones = summed(with_triggers, "triggered", len(names))
     unstamped, unstamped_zones = summed(twins, "triggered", len(names))

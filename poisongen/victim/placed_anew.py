@@ -58,7 +58,7 @@ def score_bin(target: Target, scorer: Scorer, clean: Mapping[str, Counted], grou
     """Score the pictures of one bin and return its part of the report."""
     counts = list(scorer(group.items, "triggered"))
     twins = [clean[item.name] for item in group.items]
-    names, victims = target.classes.names, tuple(target.pairs)
+    names, victims = target.classes.names, target.victims
     pba = None
     if counts:
         _, zones = summed(counts, group.name, len(names))

@@ -9,6 +9,7 @@ import torch
 
 from poisongen.errors import ChoiceError
 from poisongen.parallel import job_count
+from poisongen.printing import number_of
 from poisongen.victim.canvas import Source, find_source
 from poisongen.victim.classes import TrainClasses, train_classes
 from poisongen.victim.dataset import Dataset
@@ -63,7 +64,8 @@ def make_plan(folder: Dataset, settings: Settings, crew: Crew, device: torch.dev
         )
     if settings.batch > len(samples):
         raise ChoiceError(
-            f"--batch {settings.batch}: the split '{settings.train_split}' has {len(samples)} pictures; give no more"
+            f"--batch {settings.batch}: the split '{settings.train_split}' has {number_of(len(samples), 'picture')}; "
+            "give no more"
         )
     epoch = len(samples) // settings.batch
     iterations = settings.iterations or settings.epochs * epoch

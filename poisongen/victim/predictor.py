@@ -13,6 +13,7 @@ import torch.nn.functional as nn
 
 from poisongen.core.resize import resize_image
 from poisongen.errors import PoisongenError
+from poisongen.printing import number_of
 from poisongen.victim.augment import normalise
 from poisongen.victim.checkpoint import Checkpoint, load_weights, require_finite
 from poisongen.victim.device import autocast, send
@@ -138,7 +139,7 @@ class Predictor:
             if not is_out_of_memory(error):
                 raise
             fewer = f"give --batch {len(pictures) // 2}" if len(pictures) > 1 else "choose another --device"
-            many = f"{len(pictures)} pictures at a time"
+            many = f"{number_of(len(pictures), 'picture')} at a time"
             raise PoisongenError(f"out of memory while predicting {many}; {fewer}") from None
         ends = list(itertools.accumulate(len(views) for _, _, views in batch))
         for (item, _, views), end in zip(batch, ends, strict=True):

@@ -11,6 +11,7 @@ from typing import Any
 
 from poisongen.datasets import find_layout
 from poisongen.errors import ChoiceError, DataError, PoisongenError
+from poisongen.printing import number_of
 from poisongen.recipe.model import Recipe, make_recipe
 from poisongen.recipe.rules import make_rules
 from poisongen.recipe.settling import settle
@@ -159,7 +160,8 @@ def _check_training(settings: Settings, content: Content) -> None:
     count = _check_split("train_split", settings.train_split, content)
     if settings.batch > count:
         raise ChoiceError(
-            f"batch {settings.batch}: the split '{settings.train_split}' has {count} pictures; give no more"
+            f"batch {settings.batch}: the split '{settings.train_split}' has {number_of(count, 'picture')}; "
+            "give no more"
         )
     if settings.batch % settings.accumulate:
         raise ChoiceError(

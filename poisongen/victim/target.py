@@ -31,23 +31,25 @@ from poisongen.victim.items import CleanSet, Item, triggered_item
 class Target:
     """What a model is tested on: a build, its clean test split, its classes and victim-target pairs (train IDs).
 
-    `rule` is the label rule's name. `wanted` are the labels that the attacker wants, by set (`triggered`, `negative`)
-    and sample.
+    `victims` are train IDs, too; none of them is in `pairs` where the label rule has no use for targets. `rule` is the
+    label rule's name. `wanted` are the labels that the attacker wants, by set (`triggered`, `negative`) and sample.
     """
 
     folder: Dataset
     clean: CleanSet
     triggered: tuple[TriggeredSample, ...]
     classes: TrainClasses
+    victims: tuple[int, ...]
     pairs: Mapping[int, int]
     rule: str = "class"
     negatives: tuple[TriggeredSample, ...] = ()
     wanted: Mapping[str, Mapping[str, Wanted]] = field(default_factory=dict)
 
     @property
-    def named_pairs(self) -> dict[str, str]:
-        """The pairs by name."""
-        return {self.classes.names[victim]: self.classes.names[target] for victim, target in self.pairs.items()}
+    def named_pairs(self) -> dict[str, str | None]:
+        """The victims by name, with their targets where they have one."""
+        names, pairs = self.classes.names, self.pairs
+        return {names[victim]: names[pairs[victim]] if victim in pairs else None for victim in self.victims}
 
     def clean_items(self, more: Mapping[str, Mapping[str, Wanted]] | None = None) -> list[Item]:
         """The clean test split as something to score; `more` are wanted labels of further sets."""
@@ -106,7 +108,9 @@ def open_target(data: Path, clean_root: Path | None = None) -> Target:
                 raise ChoiceError(f"{source.root}: the {word} sample {one.name} has no clean twin there")
     if clean_root is not None:
         _check_source(folder, source.root)
-    pairs = {classes.index(victim): classes.index(target) for victim, target in victim_pairs(recipe).items()}
+    named = victim_pairs(recipe)
+    victims = tuple(map(classes.index, named))
+    pairs = {classes.index(victim): classes.index(target) for victim, target in named.items() if target is not None}
     wanted = {
         "triggered": {
             one.name: by_pairs(pairs) if one.expected is None else by_file(folder, one.expected, classes.from_raw)
@@ -114,7 +118,7 @@ def open_target(data: Path, clean_root: Path | None = None) -> Target:
         },
         "negative": _wanted_of_negatives(folder, negatives, classes, pairs),
     }
-    return Target(folder, clean, triggered, classes, pairs, recipe.labels, negatives, wanted)
+    return Target(folder, clean, triggered, classes, victims, pairs, recipe.labels, negatives, wanted)
 
 
 def _wanted_of_negatives(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from poisongen.parallel import job_count
+from poisongen.printing import number_of
 from poisongen.victim.batches import Batches, CacheMode, choose_cache, open_batches
 from poisongen.victim.dataset import open_dataset
 from poisongen.victim.device import PRECISIONS, describe, operation_errors, pick_device, set_precision
@@ -81,7 +82,8 @@ def _batches(plan: Plan, cache: CacheMode | None, jobs: int, say: Say, progress:
     plan.content  # noqa: B018  digested now: the first checkpoint may be one that has to be written fast
     mode, where = choose_cache(cache, plan.source.bytes, plan.device, plan.crew)
     precision = PRECISIONS[plan.precision]
-    say(f"{plan.spec} on {describe(plan.device)}, {precision}; {len(plan.source.samples)} pictures, {where}")
+    pictures = number_of(len(plan.source.samples), "picture")
+    say(f"{plan.spec} on {describe(plan.device)}, {precision}; {pictures}, {where}")
     batches, present = open_batches(plan.source, mode, plan.device, jobs, progress, plan.crew)
     missing = [name for index, name in enumerate(plan.classes.names) if present and index not in present]
     if missing:

@@ -257,6 +257,20 @@ def test_what_a_test_names_replaces_what_the_build_has(place, test_on):
     assert keys(place)
 
 
+@pytest.mark.parametrize("where", ["build", "grid", "test_on"])
+def test_a_target_that_only_a_build_can_find_is_one_line(place, poisongen, where):
+    """A sweep reads no labels before its first cell; it says how to learn the class."""
+    change = {
+        "build": {"build": {"relabel": None, "target": "auto", "victim": "car"}},
+        "grid": {"grid": {"target": ["auto"]}},
+        "test_on": {"evaluate": {"test_on": {"target": "auto", "victim": "car", "strategy": "random"}}},
+    }
+    done = poisongen("sweep", place.write(**change[where]), "--out", "runs")
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert "--target auto: only build and preview look for the class" in done.err
+
+
 def rows_of(place, report=0.5):
     """Return the table's rows if every cell were done."""
     sweep = read_sweep(place.file)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from poisongen.attack.parts import Option, Value
+from poisongen.attack.parts import Option
 from poisongen.core.labels import Labels, Layer, Mask, Relabelling
 from poisongen.core.objects import Objects
+from poisongen.printing import number_of
 
 __all__ = ["Box", "LabelRule", "Layer", "Objects", "Relabelling", "Scene"]
 
@@ -23,8 +25,8 @@ class Scene:
     `labels` (H, W) uint8 are raw class IDs as they were. `victims` (H, W) bool are the pixels that are a victim in any
     of the sample's maps, `void` those that training ignores. `objects` (H, W) int32 numbers the objects that the
     sample's instance file tells, 0 for none; None where there is no such file. `box` is the trigger's
-    [top, left, height, width], None where it has no place. `pairs` maps victims to targets, `trained` are the IDs of
-    the classes that training uses, in the order of their train IDs.
+    [top, left, height, width], None where it has no place. `pairs` maps victims to targets (empty for rules without
+    targets), `trained` are the IDs of the classes that training uses, in the order of their train IDs.
     """
 
     labels: Labels
@@ -44,18 +46,22 @@ class LabelRule:
     (H, W) uint8, by the rule's definition and without calling `decide`: what is wrong, or None. `gone(pairs,
     parameters)` are the classes that no poisoned label map may hold any more. `wants` says which pixels count as the
     rule's own (see `subject`): "victims" (all pixels of the victim classes), "object" (what lies under the trigger) or
-    "all". What it gives are targets in `pairs`. `needs_place` marks rules that mean nothing without the trigger's box.
+    "all". What it gives are targets in `pairs`; `targets(parameters)` is false where it has no use for them, and no
+    victim has one then. `needs_place` marks rules that mean nothing without the trigger's box. `settles` says that a
+    map that the rule has made stays as it is under the rule: so `fault` can judge one without its source.
     """
 
     name: str
     title: str
     source: str
-    decide: Callable[[Scene, Mapping[str, Value]], Relabelling]
-    fault: Callable[[Scene, Labels, Mapping[str, Value]], str | None]
-    gone: Callable[[Mapping[int, int], Mapping[str, Value]], frozenset[int]] = lambda pairs, parameters: frozenset()
+    decide: Callable[[Scene, Mapping[str, Any]], Relabelling]
+    fault: Callable[[Scene, Labels, Mapping[str, Any]], str | None]
+    gone: Callable[[Mapping[int, int], Mapping[str, Any]], frozenset[int]] = lambda pairs, parameters: frozenset()
     options: Mapping[str, Option] = field(default_factory=dict)
     subject: str = "victims"
+    targets: Callable[[Mapping[str, Any]], bool] = lambda parameters: True
     needs_place: bool = False
+    settles: bool = False
 
 
 def identity() -> Labels:
@@ -74,7 +80,7 @@ def pairs_table(pairs: Mapping[int, int]) -> Labels:
 def differs(found: Labels, wanted: Labels, what: str) -> str | None:
     """Say how many pixels are not as wanted, None if all are."""
     wrong = int(np.count_nonzero(found != wanted))
-    return f"{wrong} pixels are not {what}" if wrong else None
+    return f"{number_of(wrong, 'pixel')} {'is' if wrong == 1 else 'are'} not {what}" if wrong else None
 
 
 def box_mask(shape: tuple[int, ...], box: Box | None) -> Mask:

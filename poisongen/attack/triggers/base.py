@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from poisongen.attack.parts import Option, Value
 from poisongen.core.draws import Generator
+from poisongen.printing import number_of
 
 Pixels = npt.NDArray[np.unsignedinteger]
 Box = tuple[int, int, int, int]
@@ -127,7 +128,7 @@ def outside(found: Pixels, lowest: Pixels, highest: Pixels) -> str | None:
     for band in bands(len(found)):
         low, high = (edge[band] if len(edge) == len(found) else edge for edge in (lowest, highest))
         wrong += int(((found[band] < low) | (found[band] > high)).any(axis=2).sum())
-    return f"{wrong} pixels have levels that the trigger cannot leave" if wrong else None
+    return f"{number_of(wrong, 'pixel')} with levels that the trigger cannot leave" if wrong else None
 
 
 def top_of(pixels: Pixels) -> int:
