@@ -30,10 +30,10 @@ def lying_reader(chosen):
     """Return `check_image`, but for one image, which is said to be damaged."""
     honest = survey.check_image
 
-    def check_image(labels, item, role, root, rules):
+    def check_image(labels, item, role, picture, rules):
         if item.image.endswith(chosen):
-            raise DataError(root / item.image, "damaged PNG")
-        return honest(labels, item, role, root, rules)
+            raise DataError(picture.path, "damaged PNG")
+        return honest(labels, item, role, picture, rules)
 
     return check_image
 

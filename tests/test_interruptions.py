@@ -17,7 +17,7 @@ from PIL import Image
 import poisongen
 from poisongen.building.run import build
 from poisongen.building.staging import STAGING, open_staging
-from poisongen.errors import DataError, OutputError
+from poisongen.errors import OutputError, PoisongenError
 from tests.conftest import REAL_DATA, summary, tree_digest
 
 CHOICES = {
@@ -248,21 +248,24 @@ def test_a_source_that_changes_while_building(cityscapes, tmp_path, monkeypatch)
     assert summary(tmp_path / "out")["fingerprint"] == fresh.fingerprint
 
 
-def test_a_source_file_that_disappears_while_building(cityscapes, tmp_path, monkeypatch):
-    from poisongen.building import fill
+@pytest.mark.parametrize("moment", ["plan.survey", "fill._do_tasks"])
+def test_a_source_file_that_disappears_while_building(moment, cityscapes, tmp_path, monkeypatch):
+    from poisongen.building import fill, plan
 
+    module, name = ({"plan": plan, "fill": fill}[moment.partition(".")[0]], moment.partition(".")[2])
     victim = sorted(cityscapes.glob("leftImg8bit/train/*/*.png"))[-1]
     kept = victim.read_bytes()
-    original = fill._do_tasks
+    original = getattr(module, name)
 
     def disturb(*arguments, **keywords):
         victim.unlink()
         return original(*arguments, **keywords)
 
-    monkeypatch.setattr(fill, "_do_tasks", disturb)
-    with pytest.raises(DataError, match=r"(?s)leftImg8bit\.png.*(cannot be read|disappeared)"):
+    monkeypatch.setattr(module, name, disturb)
+    with pytest.raises(PoisongenError, match=r"(?s)leftImg8bit\.png.*(cannot be read|disappeared)|source has changed"):
         build(CHOICES, cityscapes, tmp_path / "out", jobs=1)
-    monkeypatch.setattr(fill, "_do_tasks", original)
+    check_final_names(tmp_path / "out")
+    monkeypatch.setattr(module, name, original)
     victim.write_bytes(kept)
     build(CHOICES, cityscapes, tmp_path / "out", jobs=1)
     fresh = build(CHOICES, cityscapes, tmp_path / "fresh", jobs=1)

@@ -87,13 +87,13 @@ def test_a_trigger_of_the_colour_of_the_ground_is_passed_over(scale, cityscapes,
 
 def test_a_sample_is_not_called_unseen_where_it_is_seen(cityscapes, tmp_path, monkeypatch):
     trigger = str(picture(tmp_path / "plain.png", (40, 50, 60)))
-    honest = placing.place_to_be_seen
+    honest = placing.place_and_stamp
 
-    def place(labels, item, role, root, rules):
-        found = honest(labels, item, role, root, rules)
-        return "the trigger would change no pixel" if role == "triggered" else found
+    def place(labels, item, role, picture, rules):
+        found = honest(labels, item, role, picture, rules)
+        return ("the trigger would change no pixel", None) if role == "triggered" else found
 
-    monkeypatch.setattr("poisongen.building.survey.place_to_be_seen", place)
+    monkeypatch.setattr("poisongen.building.survey.place_and_stamp", place)
     build(CITYSCAPES | {"trigger": trigger}, cityscapes, tmp_path / "out", jobs=1)
     report = audit(tmp_path / "out", cityscapes, jobs=1)
     assert {fault.expected for fault in report.faults} == {"no pixel that the trigger changes"}

@@ -15,7 +15,7 @@ from poisongen.auditing.sample import fewest_victims, parse_file
 from poisongen.auditing.scene import Content, victims_in
 from poisongen.auditing.stamping import pictures
 from poisongen.auditing.undo_store import put_back
-from poisongen.building.survey import survey_sample
+from poisongen.building.survey import Errand, survey_sample
 from poisongen.core.resize import resize_labels, scaled_size
 from poisongen.datasets.base import Index, Sample
 from poisongen.errors import DataError
@@ -118,7 +118,7 @@ def _check_broken(item: PassedOver, root: Path, rules: Rules, findings: Findings
         roles = (None, "poisoned")
     elif sample.split == recipe.test_split:
         roles = (None, "triggered")
-    problems = [survey_sample((sample, role), root, rules).problem for role in roles]
+    problems = [survey_sample(Errand(sample, role), root, rules).problem for role in roles]
     paths = {problem.path for problem in problems if problem is not None}
     found = f"a fault in {sorted(paths)}" if paths else "a sound sample"
     findings.test("order", item.skip.file in paths, item.skip.file or _FILE, "a broken file", found, sample.name)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from poisongen.building.early import Early, carry_out
 from poisongen.building.plan import Link, Plan
 from poisongen.building.prepared import Prepared
-from poisongen.building.sample import Task, do_task
+from poisongen.building.sample import Task
 from poisongen.building.staging import Staging
 from poisongen.building.summary import write_records
+from poisongen.datasets.base import Sample
 from poisongen.errors import DataError, OutputError
 from poisongen.files.store import LinkMode
 from poisongen.parallel import for_each
-from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import bytes_sha256
+from poisongen.records.roles import prefix_of
 from poisongen.source.listing import list_files
 from poisongen.undo.store import write_undo
 
@@ -29,7 +32,7 @@ def fill(
     Only images and other files become links as `link` says: label files are the dataset's own, so that what rewrites
     them in OUT cannot reach the source.
     """
-    stamps = {file.path: [file.size, file.changed] for file in prepared.files}
+    stamps = stamps_of(prepared)
     try:
         records = _do_tasks(staging, prepared, plan, link, jobs, progress, stamps)
         links = _make_links(staging, prepared, plan, link, progress)
@@ -47,16 +50,38 @@ def fill(
     write_records(staging, prepared, plan, records, links, kept)
 
 
-def _work(task: Task, root: Path, rules: Rules, tree: Path, link: LinkMode) -> dict[str, Any]:
-    """Do one task in a worker: its new files are written, its unchanged ones linked. Return its record."""
-    staging = Staging.at_tree(tree)
-    outcome = do_task(task, root, rules)
-    for path, data in outcome.contents.items():
-        staging.write(path, data)
-    for file in outcome.record.files:
-        if not file.written and file.source is not None:
-            staging.link(root / file.source, file.path, link if file.kind == "image" else "own")
-    return outcome.record.as_json()
+Stamps = Mapping[str, list[int]]
+"""Size and time of change of every file of the source."""
+
+
+def stamps_of(prepared: Prepared) -> Stamps:
+    """Return the stamps of a source as it was listed."""
+    return {file.path: [file.size, file.changed] for file in prepared.files}
+
+
+def entry_of(sample: Sample, record: Mapping[str, Any], stamps: Stamps) -> dict[str, Any]:
+    """Return the journal's entry for a task that was done."""
+    return {"record": record, "stamps": {path: stamps[path] for path in sample.paths}}
+
+
+@contextlib.contextmanager
+def early_work(staging: Staging, prepared: Prepared, link: LinkMode) -> Iterator[Early]:
+    """Let samples be done while they are surveyed: the journal notes them, and knows what was done before."""
+    stamps = stamps_of(prepared)
+    kept: list[dict[str, Any]] = []
+    done: dict[str, set[str]] = {}
+    for record, entry in staging.journal():
+        current = all(stamps.get(path) == stamp for path, stamp in entry["stamps"].items())
+        if current and staging.holds(record):
+            kept.append(entry)
+            done.setdefault(record.sample, set()).add(prefix_of(record.role, record.split, prepared.rules))
+    with staging.journal_writer(kept) as add:
+        yield Early(
+            staging.tree,
+            link,
+            {name: frozenset(folders) for name, folders in done.items()},
+            lambda sample, record: add(entry_of(sample, record, stamps)),
+        )
 
 
 def _task_key(task: Task) -> tuple[str, str]:
@@ -70,7 +95,7 @@ def _do_tasks(
     link: LinkMode,
     jobs: int,
     progress: bool,
-    stamps: Mapping[str, list[int]],
+    stamps: Stamps,
 ) -> list[dict[str, Any]]:
     """Do the tasks that the journal does not know as done from these very source files; return all records.
 
@@ -81,14 +106,14 @@ def _do_tasks(
     for record, entry in staging.journal():
         key = (record.sample, record.role)
         task = wanted.get(key)
-        if task and entry["stamps"] == {path: stamps[path] for path in task.sample.paths} and staging.holds(record):
+        if task and entry == entry_of(task.sample, entry["record"], stamps) and staging.holds(record):
             kept[key] = entry
     todo = [task for key, task in wanted.items() if key not in kept]
-    work = functools.partial(_work, root=prepared.root, rules=prepared.rules, tree=staging.tree, link=link)
+    work = functools.partial(carry_out, root=prepared.root, rules=prepared.rules, tree=staging.tree, link=link)
     records: dict[tuple[str, str], dict[str, Any]] = {key: entry["record"] for key, entry in kept.items()}
     with staging.journal_writer(list(kept.values())) as add:
         for task, made in zip(todo, for_each(work, todo, jobs, "poisoning" if progress else None), strict=True):
-            add({"record": made, "stamps": {path: stamps[path] for path in task.sample.paths}})
+            add(entry_of(task.sample, made, stamps))
             records[_task_key(task)] = made
     return [records[key] for key in wanted]
 

@@ -23,6 +23,7 @@ from poisongen.errors import DataError
 from poisongen.files import images, png
 from poisongen.files.orientation import as_stored, orientation, stored_box, upright
 from poisongen.recipe.rules import Rules
+from poisongen.source.picture import Picture
 
 Array = npt.NDArray[Any]
 Box = tuple[int, int, int, int]
@@ -69,9 +70,9 @@ def encoded(data: bytes, pixels: Array, path: Path) -> NewFile:
     return NewFile(new, images.decode(new, path))
 
 
-def written_size(data: bytes, rules: Rules, path: Path) -> tuple[Array, bool]:
-    """Return an image's pixels in the written size, and whether they were resized."""
-    pixels = images.decode(data, path)
+def written_size(data: bytes, rules: Rules, path: Path, decoded: Array | None = None) -> tuple[Array, bool]:
+    """Return an image's pixels in the written size, and whether they were resized; `decoded` are those of its file."""
+    pixels = images.decode(data, path) if decoded is None else decoded
     height, width = pixels.shape[:2]
     size = scaled_size(height, width, rules.recipe.scale)
     if size == (height, width):
@@ -106,12 +107,15 @@ def _patch(
     return box, None if np.array_equal(patch, old) else patch
 
 
-def stamped_image(data: bytes, place: Place, rules: Rules, generator: Generator, path: Path) -> Stamped | None:
+def stamped_image(
+    data: bytes, place: Place, rules: Rules, generator: Generator, path: Path, decoded: Array | None = None
+) -> Stamped | None:
     """Put the trigger on an image, in the written size; None where the picture is the same with it as without.
 
+    `decoded` are the pixels of `data` where they are known.
     DataError if the kind of trigger does not survive the file's encoding.
     """
-    pixels, resized = written_size(data, rules, path)
+    pixels, resized = written_size(data, rules, path, decoded)
     box, patch = _patch(data, pixels, place, rules, generator, path)
     if patch is None:
         return None
@@ -132,11 +136,13 @@ def stamped_image(data: bytes, place: Place, rules: Rules, generator: Generator,
     return Stamped(new, *_measured(data, plain, found, box, is_png, path))
 
 
-def is_seen(data: bytes, place: Place, rules: Rules, generator: Generator, path: Path) -> bool:
+def is_seen(
+    data: bytes, place: Place, rules: Rules, generator: Generator, path: Path, decoded: Array | None = None
+) -> bool:
     """Tell whether `stamped_image` would change the picture, with its errors; a PNG need not be encoded for it."""
     if data[:8] != png.SIGNATURE:
-        return stamped_image(data, place, rules, generator, path) is not None
-    pixels, _ = written_size(data, rules, path)
+        return stamped_image(data, place, rules, generator, path, decoded) is not None
+    pixels, _ = written_size(data, rules, path, decoded)
     (top, left, tall, wide), patch = _patch(data, pixels, place, rules, generator, path)
     if patch is None:
         return False
@@ -184,9 +190,9 @@ def _squares(before: Array, after: Array) -> int:
     return int((error * error).sum())
 
 
-def plain_image(data: bytes, known: str | None, rules: Rules, path: Path) -> NewFile:
+def plain_image(picture: Picture, known: str | None, rules: Rules) -> NewFile:
     """Return an image without trigger, in the written size. `known` is the digest of its pixels, if that is known."""
     if rules.recipe.scale == 1 and known is not None:
         return NewFile(None, None, known)
-    pixels, resized = written_size(data, rules, path)
-    return encoded(data, pixels, path) if resized else NewFile(None, pixels)
+    pixels, resized = written_size(picture.data, rules, picture.path, picture.pixels)
+    return encoded(picture.data, pixels, picture.path) if resized else NewFile(None, pixels)

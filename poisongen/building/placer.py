@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from poisongen.building.complaints import too_few
+from poisongen.building.early import completions
 from poisongen.building.placing import place_sample
 from poisongen.building.sample import Task
 from poisongen.building.survey import Surveyed
-from poisongen.datasets.base import LabelFile, Problem, Sample
+from poisongen.datasets.base import Problem, Sample
 from poisongen.errors import ChoiceError
 from poisongen.parallel import for_each
 from poisongen.recipe.rules import Rules
@@ -60,11 +61,6 @@ class Placer:
             taken += len(batch)
             tasks += self.place(batch, role)
         return tasks
-
-
-def completions(sample: Sample, rules: Rules) -> tuple[LabelFile, ...]:
-    """Return the label files that build writes for a sample because the source has none."""
-    return rules.layout.completions(sample) if rules.recipe.train_ids == "auto" else ()
 
 
 def poisoned_tasks(

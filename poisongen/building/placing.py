@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poisongen.attack.triggers.road import quad_box
-from poisongen.building.pictures import Place, is_seen
+from poisongen.building.pictures import Place, Stamped, is_seen, stamped_image
 from poisongen.building.relabelling import check_new_labels
 from poisongen.core.distance import distance_map, exact_distance
 from poisongen.core.draws import Generator, draw_below, keyed_generator
@@ -20,12 +20,11 @@ from poisongen.core.trigger import is_doubtful
 from poisongen.datasets.base import Sample, victim_mask
 from poisongen.errors import ChoiceError, DataError
 from poisongen.files import images
-from poisongen.files.orientation import orientation
 from poisongen.recipe.rules import Rules
 from poisongen.records.algorithms import NO_POSITION, TOO_LARGE, UNSEEN
 from poisongen.records.manifest import Role
 from poisongen.source.labels import LabelContents, check_fit, read_labels
-from poisongen.source.listing import read_file
+from poisongen.source.picture import Picture
 
 Array = npt.NDArray[Any]
 
@@ -114,24 +113,45 @@ def _on_the_road(labels: LabelContents, sample: Sample, role: Role, rules: Rules
     return NO_POSITION
 
 
-def place_to_be_seen(labels: LabelContents, sample: Sample, role: Role, root: Path, rules: Rules) -> Place | str:
+def may_be_unseen(labels: LabelContents, place: Place, picture: Picture, rules: Rules) -> bool:
+    """Tell whether a trigger may well change no pixel there: a faint one or of one colour, or a picture of few colours.
+
+    Everywhere else `do_task` finds out, and refuses.
+    """
+    if rules.kind.name != "patch" or images.has_few_colours(picture.path):
+        return True
+    prepared = (rules.decoy if place.decoy and rules.decoy is not None else rules.prepared)(*labels.maps[0].shape)
+    return bool(is_doubtful(prepared.pixels, rules.recipe.opacity))
+
+
+def place_to_be_seen(labels: LabelContents, sample: Sample, role: Role, picture: Picture, rules: Rules) -> Place | str:
     """Choose a place as `place_on` does, and see that the trigger changes the image there.
 
-    The image is read for it only where that may well not be so: if the trigger is faint or of one colour, or the
-    picture has few colours of its own. Everywhere else `do_task` finds out, and refuses. DataError if the image is bad.
+    The image is read for it only where that may well not be so. DataError if the image is bad.
+    """
+    place = place_on(labels, sample, role, rules)
+    if isinstance(place, str) or not may_be_unseen(labels, place, picture, rules):
+        return place
+    generator = stamp_generator(sample, role, rules)
+    return place if is_seen(picture.data, place, rules, generator, picture.path, picture.pixels) else UNSEEN
+
+
+def place_and_stamp(
+    labels: LabelContents, sample: Sample, role: Role, picture: Picture, rules: Rules
+) -> tuple[Place | str, Stamped | None]:
+    """Choose a place as `place_on` does and put the trigger there: the place and the image with it, or why not.
+
+    DataError if the image is bad, or if it is the same with the trigger where that could not be foreseen.
     """
     place = place_on(labels, sample, role, rules)
     if isinstance(place, str):
-        return place
-    path = root / sample.image
-    doubtful = rules.kind.name != "patch" or images.has_few_colours(path)
-    if not doubtful:
-        prepared = (rules.decoy if place.decoy and rules.decoy is not None else rules.prepared)(*labels.maps[0].shape)
-        doubtful = is_doubtful(prepared.pixels, rules.recipe.opacity)
-    if not doubtful:
-        return place
-    seen = is_seen(read_file(root, sample.image), place, rules, stamp_generator(sample, role, rules), path)
-    return place if seen else UNSEEN
+        return place, None
+    stamped = stamped_image(
+        picture.data, place, rules, stamp_generator(sample, role, rules), picture.path, picture.pixels
+    )
+    if stamped is None and may_be_unseen(labels, place, picture, rules):
+        return UNSEEN, None
+    return place, stamped
 
 
 def place_sample(sample: Sample, role: Role, root: Path, rules: Rules) -> Place | str:
@@ -140,11 +160,11 @@ def place_sample(sample: Sample, role: Role, root: Path, rules: Rules) -> Place 
     DataError, with the advice to skip it, if the sample cannot be changed as its role demands: the survey left that
     open because it did not know that the sample's turn would come.
     """
-    labels = read_labels(root, sample, rules, surveyed=True)
+    labels, picture = read_labels(root, sample, rules, surveyed=True), Picture(root, sample.image)
     try:
-        place = place_to_be_seen(labels.scaled(rules.recipe.scale), sample, role, root, rules)
+        place = place_to_be_seen(labels.scaled(rules.recipe.scale), sample, role, picture, rules)
         if not isinstance(place, str):
-            check_image(labels, sample, role, root, rules)
+            check_image(labels, sample, role, picture, rules)
             check_new_labels(labels, sample, role, box_of(place), root, rules)
     except DataError as error:
         raise DataError(error.path, f"{error.problem}; mend it, or go on without with --skip-bad") from None
@@ -156,19 +176,18 @@ def box_of(place: Place | None) -> tuple[int, int, int, int] | None:
     return None if place is None or place.placement is None else place.placement.box
 
 
-def check_image(labels: LabelContents, sample: Sample, role: Role | None, root: Path, rules: Rules) -> str:
+def check_image(labels: LabelContents, sample: Sample, role: Role | None, picture: Picture, rules: Rules) -> str:
     """Decode a sample's image and return its pixels' digest.
 
     DataError if it cannot be decoded, if its label map does not fit what EXIF makes of it, or if it cannot be changed.
 
     With a role the image will get a trigger. So what only decoding finds is found before anything is written.
     """
-    path, data = root / sample.image, read_file(root, sample.image)
-    pixels = images.decode(data, path)
+    pixels = picture.pixels
     mask = next(label.path for label in sample.labels if label.kind == labels.first)
     stored = (pixels.shape[0], pixels.shape[1])
-    check_fit(root, sample.image, stored, orientation(data), mask, labels.maps[0].shape)
+    check_fit(picture.root, sample.image, stored, picture.turn, mask, labels.maps[0].shape)
     in_blocks = rules.recipe.scale == 1 and rules.recipe.jpeg == "blocks" and (not rules.kind.whole or rules.kind.quad)
     if role is not None and in_blocks:
-        images.check_rewritable(data, path)
+        images.check_rewritable(picture.data, picture.path)
     return images.pixels_sha256(pixels)

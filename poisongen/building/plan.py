@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from poisongen.building.complaints import advice_on, check_disjoint, check_split, first_of
-from poisongen.building.placer import Placer, completions, negative_tasks, poisoned_tasks
+from poisongen.building.early import Early, untriggered_task
+from poisongen.building.placer import Placer, negative_tasks, poisoned_tasks
 from poisongen.building.sample import Task
 from poisongen.building.selection import (
     Pairs,
@@ -95,22 +96,26 @@ def _other_tasks(
     """Return the tasks of untriggered samples: random labels for the rest of training, completions, scaling."""
     done = {task.sample.image for task in with_trigger if not task.prefix}
     in_training = {sample.image: sample for sample in train}
-    everywhere = rules.prl is not None and rules.prl.scope == "all"
-    tasks = []
-    for image, surveyed in found.items():
-        if image in done:
-            continue
-        sample = in_training.get(image, surveyed.sample)
-        missing = completions(sample, rules)
-        if everywhere and image in in_training:
-            tasks.append(Task(sample, "prl", "", None, missing, surveyed.image_sha256))
-        elif missing or rules.recipe.scale != 1:
-            tasks.append(Task(sample, "completed", "", None, missing, surveyed.image_sha256))
-    return tasks
+    others = [
+        untriggered_task(in_training.get(image, surveyed.sample), surveyed.image_sha256, rules)
+        for image, surveyed in found.items()
+        if image not in done
+    ]
+    return [task for task in others if task is not None]
 
 
-def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Rules, jobs: int, progress: bool) -> Plan:
-    """Read every label once, choose samples and places, and return the plan. Nothing is written.
+def make_plan(
+    layout: Layout,
+    root: Path,
+    files: Sequence[SourceFile],
+    rules: Rules,
+    jobs: int,
+    progress: bool,
+    early: Early | None = None,
+) -> Plan:
+    """Read every label once, choose samples and places, and return the plan.
+
+    Nothing is written, unless `early` says where a sample's tasks may be done on the occasion.
 
     DataError for the first bad file, if the recipe does not skip them; ChoiceError where splits, victims or
     eligible positions are missing.
@@ -127,7 +132,7 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
         check_split(index, recipe.test_split, "--test-split", root)
         check_disjoint(index, recipe)
         roles.setdefault(recipe.test_split, {sample.name: "triggered" for sample in index.samples[recipe.test_split]})
-    surveyed, problems = survey(index, root, rules, roles, jobs, progress)
+    surveyed, problems = survey(index, root, rules, roles, jobs, progress, early)
     if problems and (not recipe.skip_bad or any(problem.traceless for problem in problems)):
         raise first_of(problems, root, advice_on(problems, train))
     bad_samples = {problem.sample for problem in problems}

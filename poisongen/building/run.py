@@ -9,16 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from poisongen.building.fill import fill
+from poisongen.building.early import Early
+from poisongen.building.fill import early_work, fill
 from poisongen.building.finished import BuildResult, already_there, lost_files, result_of, with_undo
 from poisongen.building.plan import Plan, make_plan
 from poisongen.building.prepared import Prepared, prepare
-from poisongen.building.staging import open_staging
-from poisongen.errors import ChoiceError, OutputError
+from poisongen.building.staging import Staging, open_staging
+from poisongen.errors import ChoiceError, OutputError, PoisongenError
 from poisongen.files.store import LinkMode
 from poisongen.parallel import job_count
 from poisongen.recipe.model import Recipe
-from poisongen.records.standing import look_at, read_summary
+from poisongen.records.standing import read_summary
 from poisongen.source.label_like import one_line
 from poisongen.source.listing import check_apart
 
@@ -41,10 +42,10 @@ def plan_build(
     return prepared, _plan(prepared, job_count(jobs), strict, progress)
 
 
-def _plan(prepared: Prepared, jobs: int, strict: bool, progress: bool) -> Plan:
+def _plan(prepared: Prepared, jobs: int, strict: bool, progress: bool, early: Early | None = None) -> Plan:
     """Make the plan. ChoiceError if it is to be strict and label-like files would stay as they are."""
     layout = prepared.rules.layout
-    plan = make_plan(layout, prepared.root, prepared.files, prepared.rules, jobs, progress)
+    plan = make_plan(layout, prepared.root, prepared.files, prepared.rules, jobs, progress, early)
     _check_strict(strict, plan.label_like, len(plan.label_like))
     return plan
 
@@ -91,13 +92,12 @@ def build(
         if not done.put_back:
             return done
         undo = "undo" in read_summary(folder)
-    if not force and look_at(folder).kind == "unfinished":
-        with open_staging(folder, recipe_sha256):
-            pass  # another build at work is found before the long reading begins
-    plan = _plan(prepared, job_count(jobs), strict, progress)
     with _disk_errors(folder), open_staging(folder, recipe_sha256) as staging:
-        staging.begin()
-        if not staging.ready:
+        afresh = staging.begin()
+        if staging.ready:
+            _plan(prepared, job_count(jobs), strict, progress)
+        else:
+            plan = _plan_and_begin(staging, afresh, prepared, link, job_count(jobs), strict, progress)
             fill(staging, prepared, plan, link, job_count(jobs), progress, undo)
         staging.publish()
     put_back = 0 if done is None else done.put_back
@@ -105,6 +105,19 @@ def build(
     if lost := lost_files(folder):
         raise OutputError(f"--out: {folder / lost[0]} is missing; give the same command again, it puts back what is")
     return with_undo(result) if undo else result
+
+
+def _plan_and_begin(
+    staging: Staging, afresh: bool, prepared: Prepared, link: LinkMode, jobs: int, strict: bool, progress: bool
+) -> Plan:
+    """Make the plan; what is all but sure is done on the occasion. Nothing stays of it where there can be no plan."""
+    try:
+        with early_work(staging, prepared, link) as early:
+            return _plan(prepared, jobs, strict, progress, early)
+    except PoisongenError:
+        if afresh:
+            staging.discard()
+        raise
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from poisongen.datasets.base import LabelFile, Sample
 from poisongen.errors import DataError
 from poisongen.files import png
 from poisongen.files.images import pixels_sha256
-from poisongen.files.orientation import AS_STORED, orientation, stored_box
+from poisongen.files.orientation import AS_STORED, stored_box
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import (
     EXPECTED,
@@ -31,7 +31,7 @@ from poisongen.records.manifest import (
 )
 from poisongen.records.roles import is_relabelled
 from poisongen.source.labels import LabelContents, label_kinds, read_labels
-from poisongen.source.listing import read_file
+from poisongen.source.picture import Picture
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,29 @@ def _file_record(
     )
 
 
-def do_task(task: Task, root: Path, rules: Rules) -> Outcome:
-    """Carry out one task and return its record and new files. DataError if a file proves bad on reading."""
+@dataclass(frozen=True)
+class Seen:
+    """What has been read of a sample: its labels as they are in the source, its image, and that with the trigger."""
+
+    labels: LabelContents
+    picture: Picture
+    stamped: Stamped | None = None
+
+
+def do_task(task: Task, root: Path, rules: Rules, seen: Seen | None = None) -> Outcome:
+    """Carry out one task and return its record and new files. DataError if a file proves bad on reading.
+
+    What was `seen` of the sample already is not read again.
+    """
     sample = task.sample
-    original = read_labels(root, sample, rules, surveyed=True)
+    if seen is None:
+        seen = Seen(read_labels(root, sample, rules, surveyed=True), Picture(root, sample.image))
+    original, image_data = seen.labels, seen.picture.data
     labels = original.scaled(rules.recipe.scale)
     change = change_labels(labels, sample, task.role, box_of(task.place), rules)
     new = new_labels(labels, original, change, rules, {label.kind: root / label.path for label in sample.labels})
-    image_data = read_file(root, sample.image)
-    stamped = _stamped(task, image_data, root, rules)
-    image = plain_image(image_data, task.image_sha256, rules, root / sample.image) if stamped is None else stamped.file
+    stamped = _stamped(task, seen, rules)
+    image = plain_image(seen.picture, task.image_sha256, rules) if stamped is None else stamped.file
     contents: dict[str, bytes] = {}
     files: list[FileRecord] = []
 
@@ -107,19 +120,21 @@ def do_task(task: Task, root: Path, rules: Rules) -> Outcome:
     expected = _expected(task, labels, rules)
     if expected is not None:
         contents[expected[0].path] = expected[1]
-    turn = orientation(image_data)
+    turn = seen.picture.turn
     return Outcome(_record(task, change, files, rules, turn, stamped, expected[0] if expected else None), contents)
 
 
-def _stamped(task: Task, data: bytes, root: Path, rules: Rules) -> Stamped | None:
+def _stamped(task: Task, seen: Seen, rules: Rules) -> Stamped | None:
     """Return the image with its trigger, None for a task without. DataError if it would change no pixel."""
     if task.place is None:
         return None
-    path = root / task.sample.image
-    stamped = stamped_image(data, task.place, rules, stamp_generator(task.sample, task.role, rules), path)
+    picture, stamped = seen.picture, seen.stamped
+    if stamped is None:
+        generator = stamp_generator(task.sample, task.role, rules)
+        stamped = stamped_image(picture.data, task.place, rules, generator, picture.path, picture.pixels)
     if stamped is None:
         problem = "the trigger changes no pixel at its place in this image; give another --trigger or --seed"
-        raise DataError(path, problem)
+        raise DataError(picture.path, problem)
     return stamped
 
 

@@ -8,6 +8,7 @@ same command finds it again.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -51,6 +52,7 @@ class Staging:
         self.folder = out.absolute() / STAGING  # workers may live in another folder
         self.tree = self.folder / _TREE
         self._recipe_sha256 = recipe_sha256
+        self._made: tuple[Path, ...] = ()  # folders above OUT, and OUT, that this build made, the deepest first
 
     @classmethod
     def at_tree(cls, tree: Path) -> Staging:
@@ -69,15 +71,24 @@ class Staging:
         for name in (_TREE, _OLD):
             check_folder(self.out, f"{STAGING}/{name}")
 
-    def begin(self) -> None:
-        """Start afresh, or go on with what an interrupted build of the same recipe left."""
-        if read_mapping(self.folder, STATE).get("recipe_sha256") != self._recipe_sha256:
+    def make(self) -> None:
+        """Make OUT, what lacks above it, and the staging folder."""
+        above = (self.out.absolute(), *self.out.absolute().parents)
+        self._made = tuple(itertools.takewhile(lambda folder: not folder.exists(), above))
+        self.out.mkdir(parents=True, exist_ok=True)
+        make_folder(self.out, STAGING)
+
+    def begin(self) -> bool:
+        """Start afresh (True), or go on with what an interrupted build of the same recipe left."""
+        afresh = read_mapping(self.folder, STATE).get("recipe_sha256") != self._recipe_sha256
+        if afresh:
             for name in (_READY, _JOURNAL, STATE, _TREE):
                 remove_inside(self.folder, name)
             write_inside(self.folder, STATE, json_line({"recipe_sha256": self._recipe_sha256}).encode())
         make_folder(self.folder, _TREE)
         if (self.tree / FOLDER).is_symlink():  # never made by a build, and expected labels go there early
             remove_inside(self.tree, FOLDER)
+        return afresh
 
     def journal(self) -> Iterator[tuple[SampleRecord, dict[str, Any]]]:
         """Yield the journal's entries, with their records checked; a last line cut short by a crash is left out.
@@ -151,10 +162,11 @@ class Staging:
         remove_inside(self.out, f"{STAGING}/{_TREE}")
 
     def discard(self) -> None:
-        """Remove the staging folder, and OUT if that leaves it empty."""
+        """Remove the staging folder, OUT if that leaves it empty, and what was made above it."""
         with contextlib.suppress(OSError):
             remove_inside(self.out, STAGING)
-            self.out.rmdir()
+            for folder in self._made or (self.out,):
+                folder.rmdir()
 
 
 @contextlib.contextmanager
@@ -162,8 +174,7 @@ def open_staging(out: Path, recipe_sha256: str) -> Iterator[Staging]:
     """Make OUT and its staging folder and hold its lock; OutputError if another build is at work there."""
     staging = Staging(out, recipe_sha256)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        make_folder(out, STAGING)
+        staging.make()
         staging.check()  # a lock, say, that is a link would be opened, and perhaps emptied, where it leads
     except OSError as error:
         raise OutputError(f"--out: {error.filename or out} cannot be made ({error.strerror})") from None

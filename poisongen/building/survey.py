@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from poisongen.building.pictures import Place
-from poisongen.building.placing import box_of, check_image, counts_of, place_to_be_seen
+from poisongen.building.early import Early, Workplace, carry_out, likely_tasks
+from poisongen.building.pictures import Place, Stamped
+from poisongen.building.placing import box_of, check_image, counts_of, place_and_stamp, place_to_be_seen
 from poisongen.building.relabelling import check_new_labels
+from poisongen.building.sample import Seen
 from poisongen.datasets.base import Index, Problem, Sample, victim_mask
 from poisongen.errors import DataError
 from poisongen.files.images import Header, header, pixels_sha256
@@ -19,9 +22,10 @@ from poisongen.files.orientation import AS_STORED, orientation
 from poisongen.parallel import for_each
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import Role
-from poisongen.records.roles import has_trigger
+from poisongen.records.roles import has_trigger, prefix_of
 from poisongen.source.labels import LabelContents, check_fit, read_labels
 from poisongen.source.listing import read_file
+from poisongen.source.picture import Picture
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Surveyed:
     `digests` maps label paths to the digest of their decoded pixels. `place` is the trigger's, or why there
     is none, for samples that were surveyed with a role and have enough victim pixels. `image_sha256` is the digest of
     the image's pixels, if it was decoded. `problem` is what is wrong; if there is something, the other fields mean
-    nothing.
+    nothing. `records` are those of the tasks that were done on the same occasion.
     """
 
     sample: Sample
@@ -45,15 +49,27 @@ class Surveyed:
     image_sha256: str | None = None
     problem: Problem | None = None
     classes: Mapping[int, int] = field(default_factory=dict)
+    records: tuple[Mapping[str, Any], ...] = ()
 
 
-def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) -> Surveyed:
+@dataclass(frozen=True)
+class Errand:
+    """What a worker is to survey: a sample, the role that it will have if it can, and where it may do its tasks."""
+
+    sample: Sample
+    role: Role | None = None
+    place: Workplace | None = None
+
+
+def survey_sample(errand: Errand, root: Path, rules: Rules) -> Surveyed:
     """Read one sample's labels and its image; what is wrong with them is part of the answer.
 
     With a role (it will be poisoned or triggered, if it can be) the trigger is placed on the same occasion. An image
-    that build will read again is decoded; of others the header is enough.
+    that build will read again is decoded; of others the header is enough. With a workplace the sample's likely tasks
+    are done, too, from what has been read.
     """
-    sample, role = errand
+    sample, role = errand.sample, errand.role
+    picture = Picture(root, sample.image)
     try:
         image = header(root / sample.image)
         labels = read_labels(root, sample, rules)
@@ -64,20 +80,37 @@ def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) 
         needed = rules.recipe.min_victim_pixels if role == "poisoned" else 1
         classes = counts_of(scaled.maps[0])
         turn = role is not None and victims >= needed and rules.holds(classes, None)
-        place = place_to_be_seen(scaled, sample, role, root, rules) if role and turn else None
+        place, stamped = _placed(scaled, sample, role, picture, rules, errand.place) if role and turn else (None, None)
         changed = _roles_of(sample, victims, place, role, rules)
         decoded = None
         if changed or _is_read(sample, rules):
             with_trigger = next((one for one in changed if has_trigger(one)), None)
-            decoded = check_image(labels, sample, with_trigger, root, rules)
-        for one in changed:
-            check_new_labels(labels, sample, one, None if isinstance(place, str) else box_of(place), root, rules)
+            decoded = check_image(labels, sample, with_trigger, picture, rules)
+        records = []
+        if errand.place is not None:
+            seen = Seen(labels, picture, stamped)
+            for task in likely_tasks(sample, role, place, decoded, rules):
+                if task.prefix not in errand.place.done:
+                    records.append(carry_out(task, root, rules, errand.place.tree, errand.place.link, seen))
+        else:
+            for one in changed:
+                check_new_labels(labels, sample, one, None if isinstance(place, str) else box_of(place), root, rules)
     except DataError as error:
         path = error.path.removeprefix(f"{root}/")
         return Surveyed(sample, 0, 0, 0, {}, problem=Problem(sample.split, sample.name, path, error.problem))
     paths = {label.kind: label.path for label in sample.labels}
     digests = {paths[kind]: pixels_sha256(array) for kind, array in labels.arrays.items()}
-    return Surveyed(sample, height, width, victims, digests, role, place, decoded, classes=classes)
+    facts = Surveyed(sample, height, width, victims, digests, role, place, decoded, classes=classes)
+    return facts if not records else replace(facts, records=tuple(records))
+
+
+def _placed(
+    scaled: LabelContents, sample: Sample, role: Role, picture: Picture, rules: Rules, workplace: Workplace | None
+) -> tuple[Place | str, Stamped | None]:
+    """Return a trigger's place, or why there is none; with the stamped image where the task is done at once."""
+    if workplace is None or prefix_of(role, sample.split, rules) in workplace.done:
+        return place_to_be_seen(scaled, sample, role, picture, rules), None
+    return place_and_stamp(scaled, sample, role, picture, rules)
 
 
 def _check_size(image: Header, sample: Sample, root: Path, labels: LabelContents) -> None:
@@ -126,20 +159,32 @@ def survey(
     roles: Mapping[str, Mapping[str, Role]],
     jobs: int,
     progress: bool,
+    early: Early | None = None,
 ) -> tuple[dict[str, Surveyed], list[Problem]]:
     """Read every sample's labels once, every image's header, and the whole image where build will read it again.
+
+    With `early` what will be done to a sample is done at once, where that is all but sure; not where bad samples are
+    to be skipped, for then others may take their places.
 
     `roles` names the splits that are built from and, by sample, those whose trigger is to be placed. Returns what was
     found by image path (a sample that stands in several splits is read once), and the problems of the index and of the
     files, sorted; those that matter only in splits that are not used are left out.
     """
-    by_image: dict[str, tuple[Sample, Role | None]] = {}
+    early = None if rules.recipe.skip_bad else early
+    by_image: dict[str, Errand] = {}
     for split in (*roles, *sorted(set(index.samples) - set(roles))):
         for sample in index.samples.get(split, ()):
-            by_image.setdefault(sample.image, (sample, roles.get(split, {}).get(sample.name)))
+            if sample.image not in by_image:
+                workplace = None if early is None else early.workplace(sample)
+                by_image[sample.image] = Errand(sample, roles.get(split, {}).get(sample.name), workplace)
     work = functools.partial(survey_sample, root=root, rules=rules)
-    results = for_each(work, list(by_image.values()), jobs, "checking" if progress else None)
-    found = {result.sample.image: result for result in results}
+    word = "checking" if early is None else "checking and poisoning"
+    found = {}
+    for result in for_each(work, list(by_image.values()), jobs, word if progress else None):
+        found[result.sample.image] = replace(result, records=())
+        if early is not None:
+            for record in result.records:
+                early.note(result.sample, record)
     problems = [result.problem for result in found.values() if result.problem]
     problems += [problem for problem in index.problems if not problem.only_if_used or problem.split in roles]
     return found, sorted(problems, key=lambda problem: (problem.path, problem.text))
