@@ -16,7 +16,7 @@ from poisongen.attack.triggers import find_trigger_kind
 from poisongen.datasets import layouts, no_layout
 from poisongen.errors import ChoiceError, DataError
 from poisongen.files.documents import explain, parse_yaml, read_document
-from poisongen.recipe.trigger_files import TriggerPicture, load_trigger
+from poisongen.recipe.trigger_files import TriggerPicture, builtin_triggers, load_trigger
 from poisongen.values import pairs, plain, share
 
 RECIPE_VERSION = 2
@@ -229,7 +229,7 @@ def read_recipe_file(name: str, dataset: str | None = None) -> dict[str, Any]:
     """Return the choices of a recipe file, or of a shipped recipe by name, not yet checked.
 
     `iba-nni` is the recipe `iba-nni-cityscapes` or `iba-nni-voc`, whichever `dataset` says (else Cityscapes).
-    A trigger file that the recipe names must lie beside it. ChoiceError or DataError if it cannot be read.
+    A trigger file that the recipe names must lie beside it; a built-in picture stays a name. ChoiceError or DataError if it cannot be read.
     """
     shipped = shipped_recipes()
     for candidate in (name, f"{name}-{dataset or 'cityscapes'}"):
@@ -251,8 +251,9 @@ def read_recipe_file(name: str, dataset: str | None = None) -> dict[str, Any]:
     if is_newer(document):
         raise DataError(path, _other_version(document["version"]))
     for key in ("trigger", "decoy"):
-        if isinstance(document.get(key), str):
-            document[key] = load_trigger(document[key], folder=path.resolve().parent).model_dump()
+        name = document.get(key)
+        if isinstance(name, str) and name not in builtin_triggers():  # those are more than their pixels: see PRESETS
+            document[key] = load_trigger(name, folder=path.resolve().parent).model_dump()
     return document
 
 
