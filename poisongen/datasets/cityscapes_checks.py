@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ def _polygons_agree(now: LabelNow) -> Wrong | None:
         return Wrong("a polygon file", "something else", inherited=False)
     labels = [thing["label"] for thing in document["objects"]]
     gone = {now.classes.names[number] for number in now.gone}
-    left = sorted({label for label in labels if label in gone or label.removesuffix("group") in gone})
+    left = sorted({label for label in labels if _class_of(label, now.classes.names) in gone})
     if now.random and labels:
         return Wrong("no polygons, as labels are random", f"{len(labels)} polygons", inherited=False)
     if left and not now.random:
@@ -118,6 +119,11 @@ def _polygons_agree(now: LabelNow) -> Wrong | None:
         return Wrong("JSON as build writes it, each key once", "other bytes", inherited=False)
     found = (document["imgHeight"], document["imgWidth"])
     return None if found == now.ids.shape else Wrong(f"height and width {now.ids.shape}", f"{found}")
+
+
+def _class_of(label: str, names: Mapping[int, str]) -> str:
+    """Return the class of a polygon's label as the official scripts read it: a group is its class, if it is none."""
+    return label if label in names.values() else label.removesuffix("group")
 
 
 def _rename(document: dict[str, Any], before: LabelBefore, now: LabelNow) -> bool:
@@ -132,7 +138,7 @@ def _rename(document: dict[str, Any], before: LabelBefore, now: LabelNow) -> boo
         for at, thing in enumerate(things):
             for number in now.classes.trained:
                 target = names[int(rule.layers[0].table[number])]
-                if target != names[number] and thing["label"] in (names[number], f"{names[number]}group"):
+                if target != names[number] and _class_of(thing["label"], names) == names[number]:
                     new[at] = target
     for chosen in rule.objects or ():
         number, place = divmod(chosen, _FIRST_INSTANCE)

@@ -229,7 +229,8 @@ def read_recipe_file(name: str, dataset: str | None = None) -> dict[str, Any]:
     """Return the choices of a recipe file, or of a shipped recipe by name, not yet checked.
 
     `iba-nni` is the recipe `iba-nni-cityscapes` or `iba-nni-voc`, whichever `dataset` says (else Cityscapes).
-    A trigger file that the recipe names must lie beside it; a built-in picture stays a name. ChoiceError or DataError if it cannot be read.
+    A trigger file that the recipe names must lie beside it; a built-in picture stays a name. ChoiceError or DataError
+    if it cannot be read.
     """
     shipped = shipped_recipes()
     for candidate in (name, f"{name}-{dataset or 'cityscapes'}"):
@@ -251,9 +252,9 @@ def read_recipe_file(name: str, dataset: str | None = None) -> dict[str, Any]:
     if is_newer(document):
         raise DataError(path, _other_version(document["version"]))
     for key in ("trigger", "decoy"):
-        name = document.get(key)
-        if isinstance(name, str) and name not in builtin_triggers():  # those are more than their pixels: see PRESETS
-            document[key] = load_trigger(name, folder=path.resolve().parent).model_dump()
+        picture = document.get(key)
+        if isinstance(picture, str) and picture not in builtin_triggers():  # whose names say more than their pixels
+            document[key] = load_trigger(picture, folder=path.resolve().parent).model_dump()
     return document
 
 
