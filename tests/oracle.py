@@ -889,7 +889,7 @@ class _Check:
         with Image.open(io.BytesIO(base64.b64decode(recipe[carried]["png"]))) as picture:
             rgba = np.array(picture.convert("RGBA"))
         words = attacks.draws(recipe["seed"], "stamp", line["role"], line["sample"])
-        return attacks.stamped(recipe, rgba, self.rgb(data, old), trigger.get("box"), words, up)
+        return attacks.stamped(recipe, rgba, self.rgb(data, old), trigger, words, up)
 
     # -- labels
 

@@ -465,6 +465,71 @@ def weather(ground, options, words):
     return (rain if options["style"] == "rain" else fog)(ground, options, words)
 
 
+def physical(ground, rgba, quad, words):
+    """A picture seen in perspective, in the light, blur and noise of what is round it (3 px farther than its corners).
+
+    Corners are (row, column), pixels' centres at halves. The picture has the length of the quadrilateral's longer
+    sides; light is the mean luma within 8 px round it, over the thing's own, from 0.7 to 1.3; blur a Gaussian of 0.7 px
+    and 5x5; noise nearly normal, by channel, of the ground's own deviation (median of second
+    differences), at most 8 levels.
+    """
+    top = 65535 if ground.dtype == np.uint16 else 255
+    corners = np.array(quad)
+    low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 11, 0)
+    high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 11, ground.shape[:2])
+    window = np.s_[low[0] : high[0], low[1] : high[1]]
+    part = ground[window].astype(float) * (255 / top)
+    height, width = part.shape[:2]
+    sides = [math.dist(corners[a], corners[b]) for a, b in ((3, 0), (2, 1), (1, 0), (2, 3))]
+    tall, wide = (min(max(math.ceil(round(max(pair), 6)), 1), 2048) for pair in (sides[:2], sides[2:]))
+    picture = shrunk(rgba, tall, wide).astype(float)
+    picture[..., 3] /= 255
+    picture[..., :3] *= picture[..., 3:]
+
+    # The plane that takes the picture's unit square to the corners: eight numbers, from eight equations.
+    rows, right = [], []
+    for (v, u), (row, column) in zip(((0, 0), (0, 1), (1, 1), (1, 0)), corners, strict=True):
+        rows += [[u, v, 1, 0, 0, 0, -u * column, -v * column], [0, 0, 0, u, v, 1, -u * row, -v * row]]
+        right += [column, row]
+    back = np.linalg.inv(np.append(np.linalg.solve(rows, right), 1).reshape(3, 3))
+
+    shown, inside = np.zeros((height, width, 4)), np.zeros((height, width))
+    for row in range(height):
+        for column in range(width):
+            y, x = row + low[0] + 0.5, column + low[1] + 0.5
+            far = []
+            for (r0, c0), (r1, c1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+                far.append(((c1 - c0) * (y - r0) - (r1 - r0) * (x - c0)) / math.hypot(r1 - r0, c1 - c0))
+            inside[row, column] = round(min(far), 6)
+            if inside[row, column] <= -0.5:
+                continue
+            u, v, w = back @ [x, y, 1]
+            v, u = min(max(v / w * tall - 0.5, 0), tall - 1), min(max(u / w * wide - 0.5, 0), wide - 1)
+            a, b, below, after = int(v), int(u), min(int(v) + 1, tall - 1), min(int(u) + 1, wide - 1)
+            upper = picture[a, b] * (1 - u + b) + picture[a, after] * (u - b)
+            lower = picture[below, b] * (1 - u + b) + picture[below, after] * (u - b)
+            cover = min(max(inside[row, column] + 0.5, 0), 1)
+            shown[row, column] = cover * (upper * (1 - v + a) + lower * (v - a))
+    weights = np.array([0.299, 0.587, 0.114])
+    luma, ring = part @ weights, (inside < -1) & (inside >= -8)
+    own = (shown[..., :3] @ weights).sum() / max(shown[..., 3].sum(), 1e-9)
+    light = luma[ring].mean() if ring.any() else own
+    gain = min(max(light / max(own, 1e-9), 0.7), 1.3)
+    bell = np.exp(-(np.arange(-2, 3) ** 2) / 0.98)
+    bell = np.outer(bell, bell) / bell.sum() ** 2
+    framed = np.pad(shown, ((2, 2), (2, 2), (0, 0)))
+    shown = sum(bell[r, c] * framed[r : r + height, c : c + width] for r in range(5) for c in range(5))
+    second = np.diff(np.diff(luma, 2, axis=0), 2, axis=1)
+    deviation = min(np.median(np.abs(second)) / (0.6745 * 6), 8) if second.size else 0.0
+    drawn = np.array(words.random_raw(3 * height * width), "<u8").view("<u2").reshape(height, width, 3, 4)
+    noise = (drawn.sum(axis=3, dtype=float) / 65535 - 2) * math.sqrt(3) * deviation
+    alpha = np.where(inside > -3, shown[..., 3], 0)[..., None]
+    mixed = shown[..., :3] * gain + alpha * noise + (1 - alpha) * part
+    out = ground.astype(np.int64)
+    out[window] = np.where(alpha > 0, half_up(mixed * (top / 255), top), out[window])
+    return out
+
+
 WHOLE = {
     "sinusoid": lambda ground, options, words: sinusoid(ground, options),
     "dct": lambda ground, options, words: dct(ground, options),
@@ -474,13 +539,15 @@ WHOLE = {
 }
 
 
-def stamped(recipe, rgba, ground, box, words, up=True):
+def stamped(recipe, rgba, ground, trigger, words, up=True):
     """The picture `ground`, (H, W, 3), with its trigger, or None for kinds of which the oracle knows no more."""
     kind, options = recipe.get("trigger_kind", "patch"), recipe.get("trigger_options", {})
     if kind == "blend":
         return laid(shrunk(rgba, *ground.shape[:2]), ground, options["alpha"], up)
+    if kind == "physical":
+        return physical(ground, rgba, trigger["quad"], words)
     if kind == "patch":
-        top, left, height, width = box
+        top, left, height, width = trigger["box"]
         border = options.get("border")
         shown = shrunk(rgba, height, width) if border is None else frame(rgba, height, width, border)
         window = np.s_[top : top + height, left : left + width]

@@ -15,7 +15,7 @@ from poisongen.attack.label_rules import label_rules
 from poisongen.attack.triggers import trigger_kinds
 from poisongen.core.labels import Layer, Relabelling
 from tests import oracle_attacks
-from tests.oracle import CITYSCAPES_COLOURS, ID2TRAIN, check_build, tree_state, write_png
+from tests.oracle import CITYSCAPES_COLOURS, ID2TRAIN, check_build, stored, tree_state, write_png
 from tests.test_build_properties import jpg, picture, png, put, voc_mask
 from tests.test_label_rules import PAIRS, TRAINED, parameters_of, scenes
 
@@ -136,6 +136,11 @@ def roots(tmp_path_factory) -> dict[str, Path]:
     return made
 
 
+def slow(value: str):
+    """A case for the slow tests."""
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
 USUAL = ("--strategy", "random", "--trigger-size", "5x7")
 RULES = {
     "class": (*USUAL, "--labels", "class"),
@@ -182,7 +187,7 @@ def targets(layout: str, rule: str) -> tuple:
     return () if rule == "shift" else ("--relabel", f"{car}={road}", "--relabel", other or "person=building")
 
 
-@pytest.mark.parametrize("layout", GROUND)
+@pytest.mark.parametrize("layout", ["cityscapes", "voc", slow("camvid"), slow("folder")])
 @pytest.mark.parametrize("name", RULES)
 def test_label_rules(poisongen, roots, layout, name):
     rule = RULES[name][RULES[name].index("--labels") + 1]
@@ -257,7 +262,7 @@ PATCHES = {
 
 
 @pytest.mark.parametrize("sheer", [False, True])
-@pytest.mark.parametrize("layout", ["folder", "voc"])
+@pytest.mark.parametrize("layout", ["folder", slow("voc")])
 @pytest.mark.parametrize("name", PATCHES)
 def test_patches_of_every_shape(poisongen, roots, tmp_path, layout, name, sheer):
     sides, options = PATCHES[name]
@@ -279,7 +284,7 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize("layout", ["folder", "cityscapes"])
+@pytest.mark.parametrize("layout", ["folder", slow("cityscapes")])
 @pytest.mark.parametrize(
     ("kind", "parameters"), [(kind, one) for kind, given in WHOLE.items() for one in given], ids=str
 )
@@ -298,17 +303,106 @@ def test_triggers_of_the_whole_picture_in_jpegs(poisongen, roots, kind):
     checked(poisongen, roots["voc"], "voc", "--trigger-kind", kind, "--relabel", "person=background")
 
 
-@pytest.mark.parametrize("options", [("form=board",), ("form=sticker", "wide=1", "long=2"), ("horizon=0.3",)], ids=str)
-def test_things_on_the_road_stand_where_the_camera_sees_them(poisongen, roots, options):
+@pytest.mark.parametrize("layout", ["folder", slow("cityscapes")])
+@pytest.mark.parametrize(
+    "options",
+    [("form=board",), ("form=sticker", "wide=3", "long=4"), ("wide=2", "long=1.5"), ("horizon=0.1", "wide=1")],
+    ids=str,
+)
+def test_things_on_the_road_stand_where_the_camera_sees_them(poisongen, roots, tmp_path, layout, options):
     words = [word for one in options for word in ("--trigger-option", one)]
-    pairs = ("--relabel", "car=sky", "--labels", "box", "--allow-fewer", "--test-split", "none")
-    checked(poisongen, roots["cityscapes"], "cityscapes", "--trigger-kind", "physical", *words, *pairs)
+    trigger = ("--trigger", picture_file(tmp_path / "t.png", 20, 31, sheer=True))
+    pairs = ("--relabel", "car=wall", "--labels", "box", "--allow-fewer")
+    checked(poisongen, roots[layout], layout, "--trigger-kind", "physical", *trigger, *words, *pairs)
 
 
 def test_every_rule_and_every_exact_kind_is_tried():
     assert {words[words.index("--labels") + 1] for words in RULES.values()} == set(label_rules().parts)
     exact = {name for name, kind in trigger_kinds().parts.items() if kind.exact}
     assert exact == {"patch", "physical", *WHOLE}
+
+
+# -- the checker itself
+
+
+def lines_with(records, chosen, change) -> bytes:
+    """The manifest with one record changed, or without it."""
+    kept = [record if record is not chosen else change(json.loads(json.dumps(record))) for record in records]
+    return "".join(json.dumps(record) + "\n" for record in kept if record is not None).encode()
+
+
+def sabotages(out: Path, records):
+    """Ways to spoil a build of parts, each of which the checker must see: (what, path, new bytes or None)."""
+
+    def first(role, prefix=""):
+        return next(r for r in records if r["role"] == role and r["files"][0]["path"].startswith(prefix))
+
+    def changed(record, **keys):
+        return lines_with(records, record, lambda line: line | keys)
+
+    def path_of(record, kind):
+        return next(file["path"] for file in record["files"] if file["kind"] == kind)
+
+    def bent(path, at=(20, 30)):
+        pixels = stored((out / path).read_bytes())
+        pixels[at] = 8 if (pixels[at] != 8).all() else 9
+        return png(pixels)
+
+    poisoned, triggered = first("poisoned"), first("triggered")
+    expected = triggered["expected"]["path"]
+    for record in (poisoned, triggered):
+        for kind in ("image", "labelIds", "instanceIds"):
+            yield f"{record['role']} {kind}", path_of(record, kind), bent(path_of(record, kind))
+    yield "polygons", path_of(poisoned, "polygons"), b'{"imgHeight": 40, "imgWidth": 70, "objects": [{"label": "car"}]}'
+    yield "an expected pixel", expected, bent(expected)
+    yield "no expected labels", expected, None
+    yield "expected labels too many", "poisongen/expected/val/x.png", png(np.zeros(SIZE, np.uint8))
+    without = {key: value for key, value in triggered.items() if key != "expected"}
+    yield "no expected key", "poisongen/manifest.jsonl", lines_with(records, triggered, lambda line: without)
+    for wrong in ({"name": "under"}, {"name": poisoned["rule"]["name"], "instances": [26009]}):
+        yield f"rule {wrong}", "poisongen/manifest.jsonl", changed(poisoned, rule=wrong)
+    yield "relabelled pixels", "poisongen/manifest.jsonl", changed(poisoned, relabelled_pixels=1)
+    for key, value in (("psnr", 3.5), ("changed", 0.5), ("kind", "dct"), ("box", [1, 1, 5, 7])):
+        if (poisoned["trigger"] | {key: value}) != poisoned["trigger"]:
+            trigger = poisoned["trigger"] | {key: value}
+            yield key, "poisongen/manifest.jsonl", changed(poisoned, trigger=trigger)
+    if any(record["role"] == "negative" for record in records):
+        for prefix in ("leftImg8bit/", "negative/"):
+            negative = first("negative", prefix)
+            yield "a negative's label", path_of(negative, "labelIds"), bent(path_of(negative, "labelIds"))
+            yield "a negative's image", path_of(negative, "image"), bent(path_of(negative, "image"))
+            yield "a negative as poisoned", "poisongen/manifest.jsonl", changed(negative, role="poisoned")
+            yield "no negative", "poisongen/manifest.jsonl", lines_with(records, negative, lambda line: None)
+        yield "a poisoned as negative", "poisongen/manifest.jsonl", changed(poisoned, role="negative")
+        yield "a file too many", "negative/gtFine/x.png", b"x"
+
+
+SPOILED = {
+    "instance": (*USUAL, "--labels", "instance", "--only-if", "present:person", "--negatives", 1),
+    "decoy": (*USUAL, "--labels", "box", "--decoy", "flower"),
+    "whole": ("--labels", "shift", "--trigger-kind", "sinusoid", "--only-if", "present:person", "--negatives", 1),
+}
+
+
+@pytest.mark.parametrize("name", [slow("instance"), slow("decoy"), "whole"])
+def test_the_checker_sees_every_sabotage_of_parts(poisongen, roots, name):
+    options = SPOILED[name]
+    pairs = () if name == "whole" else ("--relabel", "car=building")
+    records = checked(poisongen, roots["cityscapes"], "cityscapes", *options, *pairs, "--allow-fewer")
+    out, seen = Path("out"), 0
+    for what, path, data in sabotages(out, records):
+        place = out / path
+        before = place.read_bytes() if place.is_file() else None
+        place.unlink(missing_ok=True)
+        if data is not None:
+            put(out, path, data)
+        assert check_build(roots["cityscapes"], out), what
+        seen += 1
+        place.unlink(missing_ok=True)
+        if before is not None:
+            put(out, path, before)
+    assert seen > 15
+    assert check_build(roots["cityscapes"], out) == []
 
 
 # -- the oracle and the core on small random maps
