@@ -102,7 +102,10 @@ def _cases() -> list[Case]:
     made = []
     for attack, recipes in _attacks().items():
         for layout in LAYOUTS:
-            choices = read_recipe_file(recipes.get(layout, recipes["cityscapes"]))
+            name = recipes.get(layout) or recipes.get("cityscapes")
+            if name is None:
+                continue  # there is nothing to translate
+            choices = read_recipe_file(name)
             own = choices["dataset"] == layout
             made.append(Case(attack, layout, _small(choices if own else _translated(choices, layout))))
     return made
@@ -258,8 +261,9 @@ def test_what_cannot_be_is_one_line_and_nothing_is_left(attack, layout, small, t
 
 
 def test_the_table_holds_every_shipped_recipe_on_every_layout():
-    attacks = {case.attack for case in CASES.values()}
-    assert {(case.attack, case.layout) for case in CASES.values()} == {(a, b) for a in attacks for b in LAYOUTS}
+    for attack, recipes in _attacks().items():
+        found = {case.layout for case in CASES.values() if case.attack == attack}
+        assert found == set(LAYOUTS if "cityscapes" in recipes else recipes)
     for name in shipped_recipes():
         ours, theirs = CASES[name].choices, read_recipe_file(name)
         assert {key for key in ours if ours[key] != theirs.get(key)} <= {"count", "trigger_size", "max_distance", "prl"}
