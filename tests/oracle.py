@@ -1,6 +1,6 @@
 """An independent checker of finished builds, and a PNG writer and reader: nothing here comes from poisongen.
 
-Everything is written from sections 3, 4 and 5 of the contract alone, in the slowest way that is obviously right.
+Everything is written from sections 3, 4, 5 and 8 of the contract alone, in the slowest way that is obviously right.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from scipy import ndimage
+
+from tests import oracle_attacks as attacks
 
 # ---------------------------------------------------------------------------------------------------------------------
 # PNG, by the specification
@@ -369,6 +371,21 @@ class Dataset:
                 labels = {"mask": f"masks/{match[1]}/{match[2]}.png"}
                 self.samples.setdefault(match[1], {})[match[2]] = (path, labels)
 
+    @property
+    def trained(self):
+        """The classes that training uses, in the order of their train IDs."""
+        return [number for number in sorted(self.names) if number not in self.void]
+
+    def objects(self, labels):
+        """The objects that a sample's instance file numbers, 0 for none; None where there is no such file."""
+        if "instanceIds" in labels:
+            numbers = stored(self.bytes(labels["instanceIds"])).astype(int)
+            return np.where(numbers >= 1000, numbers, 0)
+        if "SegmentationObject" in labels:
+            numbers = stored(self.bytes(labels["SegmentationObject"])).astype(int)
+            return np.where(numbers == 255, 0, numbers)
+        return None
+
     def number(self, name):
         return next(number for number, known in self.names.items() if known == name)
 
@@ -398,34 +415,65 @@ def distance_by_loop(victims, row, column, metric):
     return float(np.maximum(down, across).min()) if metric == "chebyshev" else math.sqrt((down**2 + across**2).min())
 
 
-def _windows(array, size, reduce):
-    rows = reduce(sliding_window_view(array, size, axis=0), axis=-1)
-    return reduce(sliding_window_view(rows, size, axis=1), axis=-1)
+def _windows(array, sides, reduce):
+    rows = reduce(sliding_window_view(array, sides[0], axis=0), axis=-1)
+    return reduce(sliding_window_view(rows, sides[1], axis=1), axis=-1)
 
 
-def eligible(label_map, victims, void, recipe):
-    """Which boxes are eligible, by top left pixel; with the distance of each box's centre."""
-    size, margin = recipe["trigger_size"], recipe["edge_margin"]
-    height, width = label_map.shape
-    if size > min(height, width) or not victims.any():
+SUBJECTS = {"under": "object", "all": "all", "shift": "all"}
+"""What the label rules take for their own, where it is not the victims: it decides what a trigger may lie on."""
+
+
+def eligible(label_map, victims, void, recipe, covers=(), spares=()):
+    """Which boxes are eligible, by top left pixel; with the distance of each box's centre.
+
+    All classes of `covers` must lie under the box; of `spares`, if there are any, one must not.
+    """
+    tall, wide = sides = attacks.sides_of(recipe["trigger_size"], label_map.shape)
+    margin, (height, width) = recipe["edge_margin"], label_map.shape
+    if tall > height or wide > width or not victims.any():
         return np.zeros((0, 0), bool), np.zeros((0, 0))
-    allowed = ~_windows(victims, size, np.max)
-    if recipe["region"] == "single":
-        low, high = _windows(label_map, size, np.min), _windows(label_map, size, np.max)
-        allowed &= (low == high) & ~np.isin(low, list(void))
+    low, high = _windows(label_map, sides, np.min), _windows(label_map, sides, np.max)
+    all_victims, some_victim = _windows(victims, sides, np.min), _windows(victims, sides, np.max)
+    subject = SUBJECTS.get(recipe.get("labels", "class"), "victims")
+    down, across = tall // 2, wide // 2
+    middle = np.s_[down : down + low.shape[0], across : across + low.shape[1]]
+    if recipe["strategy"] in ("fixed", "on"):
+        spot = (
+            attacks.named_place(recipe["at"], label_map.shape, sides, margin)
+            if recipe["strategy"] == "fixed"
+            else attacks.on_the_largest(label_map, victims, void_mask(label_map, void), sides, margin)
+        )
+        allowed = np.zeros(low.shape, bool)
+        if spot is not None:
+            allowed[spot] = True
+        if subject == "object":
+            allowed &= victims[middle] & ~void_mask(label_map, void)[middle]
+    elif recipe["region"] == "single" or subject != "victims":
+        allowed = (low == high) & ~void_mask(low, void)
+        allowed &= {"victims": ~some_victim, "object": all_victims, "all": all_victims == some_victim}[subject]
+    else:
+        allowed = ~some_victim
+    for number in covers:
+        allowed &= _windows(label_map == number, sides, np.max)
+    if spares:
+        allowed &= ~np.logical_and.reduce([_windows(label_map == number, sides, np.max) for number in spares])
     for top in range(allowed.shape[0]):
-        if top < margin or top + size > height - margin:
+        if top < margin or top + tall > height - margin:
             allowed[top] = False
     for left in range(allowed.shape[1]):
-        if left < margin or left + size > width - margin:
+        if left < margin or left + wide > width - margin:
             allowed[:, left] = False
-    half = size // 2
-    centres = distances(victims, recipe["metric"])[half : half + allowed.shape[0], half : half + allowed.shape[1]]
+    centres = distances(victims, recipe["metric"])[middle]
     if recipe["min_distance"] is not None:
         allowed &= centres > recipe["min_distance"]
     if recipe["max_distance"] is not None:
         allowed &= centres <= recipe["max_distance"]
     return allowed, centres
+
+
+def void_mask(label_map, void):
+    return np.isin(label_map, list(void))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -450,6 +498,7 @@ class _Check:
         self.lines = [json.loads(line) for line in (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
         self.skipped = [json.loads(x) for x in (folder / "skipped.jsonl").read_text(encoding="utf-8").splitlines()]
         self.pairs = {self.source.number(v): self.source.number(t) for v, t in self.recipe["relabel"].items()}
+        self.conditions = self.recipe.get("only_if", [])
         self.cache = {}
 
     def say(self, *words):
@@ -462,7 +511,7 @@ class _Check:
     # -- facts of the source
 
     def facts(self, split, stem):
-        """maps, victims, void mask, eligible boxes and centres of a source sample."""
+        """maps, label map and victims of a source sample."""
         image, labels = self.source.samples[split][stem]
         if image not in self.cache:
             maps = self.source.maps(labels)
@@ -470,9 +519,47 @@ class _Check:
             victims = np.zeros(first.shape, bool)
             for array in maps.values():
                 victims |= np.isin(array, list(self.pairs))
-            boxes, centres = eligible(first, victims, self.source.void, self.recipe)
-            self.cache[image] = (maps, first, victims, boxes, centres)
+            self.cache[image] = (maps, first, victims)
         return self.cache[image]
+
+    def places(self, split, stem, role):
+        """Eligible boxes and centres of a source sample in that role; None where the trigger has no box to choose."""
+        if self.recipe["strategy"] in ("whole", "ground"):
+            return None
+        _, first, victims = self.facts(split, stem)
+        of_place = [self.source.number(text.split(":")[1]) for text in self.conditions if text.startswith("covers:")]
+        covers, spares = of_place, ()
+        if role == "negative":  # where the other conditions hold, this one has to fail
+            covers, spares = (), of_place if not self.recipe.get("decoy") and self.holds(first, None) else ()
+        key = (split, stem, role == "negative")
+        if key not in self.cache:
+            self.cache[key] = eligible(first, victims, self.source.void, self.recipe, covers, spares)
+        return self.cache[key]
+
+    def has_place(self, split, stem, role):
+        places = self.places(split, stem, role)
+        return bool(self.facts(split, stem)[2].any()) if places is None else bool(places[0].any())
+
+    def holds(self, first, box):
+        """Whether all conditions hold for a label map; those of the place only where there is a box."""
+        return all(
+            attacks.holds(text, first, box, self.source.number)
+            for text in self.conditions
+            if box is not None or not text.startswith("covers:")
+        )
+
+    def may_fail(self, first):
+        """Whether a sample may be a negative: a condition fails or can be made to, or a decoy is carried."""
+        of_place = any(text.startswith("covers:") for text in self.conditions)
+        return bool(self.recipe.get("decoy") or of_place or not self.holds(first, None))
+
+    def ruling(self, split, stem, box):
+        """What the label rule decides of a source sample with its trigger in this box."""
+        _, first, victims = self.facts(split, stem)
+        void = void_mask(first, self.source.void)
+        objects = self.source.objects(self.source.samples[split][stem][1])
+        scene = attacks.Scene(first, victims, void, objects, box, self.pairs, self.source.trained)
+        return attacks.rule(self.recipe.get("labels", "class"), scene, self.recipe.get("label_options", {}))
 
     # -- the whole
 
@@ -495,7 +582,7 @@ class _Check:
     def roles(self):
         recipe, source = self.recipe, self.source
         train = source.samples[recipe["train_split"]]
-        by_role = {role: [] for role in ("poisoned", "prl", "triggered", "completed")}
+        by_role = {role: [] for role in ("poisoned", "negative", "prl", "triggered", "completed")}
         for line in self.lines:
             by_role[line["role"]].append(line["sample"])
         bad = {skip["sample"] for skip in self.skipped if skip["reason"] == "bad file"}
@@ -509,15 +596,26 @@ class _Check:
             self.expect(split == recipe["train_split"], name, "is poisoned, but not of the training split")
             victims = int(self.facts(split, stem)[2].sum())
             self.expect(victims >= recipe["min_victim_pixels"], name, f"is poisoned with {victims} victim pixels")
-        triggered = []
-        if recipe["test_split"] != "none":
-            for stem in source.samples[recipe["test_split"]]:
-                name = f"{recipe['test_split']}/{stem}"
-                if name not in bad and self.facts(recipe["test_split"], stem)[3].any():
-                    triggered.append(name)
-        self.expect(sorted(by_role["triggered"]) == sorted(triggered), "triggered set is", by_role["triggered"])
+        triggered, negative = [], []
+        unseen = {(skip["sample"], skip.get("role")) for skip in self.skipped if self.unseen(skip)}
+        for stem in source.samples[recipe["test_split"]] if recipe["test_split"] != "none" else ():
+            name = f"{recipe['test_split']}/{stem}"
+            if name in bad:
+                continue
+            first = self.facts(recipe["test_split"], stem)[1]
+            if self.holds(first, None) and (name, "triggered") not in unseen:
+                triggered += [name] * self.has_place(recipe["test_split"], stem, "triggered")
+            asked = self.conditions or recipe.get("decoy")
+            if asked and self.may_fail(first) and (name, "negative") not in unseen:
+                negative += [name] * self.has_place(recipe["test_split"], stem, "negative")
+        if recipe["strategy"] != "ground":  # for which only the picture's perspective says whether there is a place
+            self.expect(sorted(by_role["triggered"]) == sorted(triggered), "triggered set is", by_role["triggered"])
+            in_test = [name for name in by_role["negative"] if not name.startswith(recipe["train_split"] + "/")]
+            self.expect(sorted(in_test) == sorted(negative), "negative set is", in_test, "not", negative)
+        self.negatives(by_role, got)
         everywhere = recipe["prl"] is not None and recipe["prl_scope"] == "all"
-        prl = {f"{recipe['train_split']}/{stem}" for stem in train} - set(by_role["poisoned"]) - bad
+        with_trigger = set(by_role["poisoned"]) | set(by_role["negative"])
+        prl = {f"{recipe['train_split']}/{stem}" for stem in train} - with_trigger - bad
         self.expect(set(by_role["prl"]) == (prl if everywhere else set()), "prl role:", by_role["prl"])
         completed = set()
         if recipe["dataset"] == "cityscapes" and recipe["train_ids"] == "auto":
@@ -525,32 +623,57 @@ class _Check:
                 for stem, (_, labels) in samples.items():
                     if "labelTrainIds" not in labels:
                         completed.add(f"{split}/{stem}")
-        completed -= set(by_role["poisoned"]) | set(by_role["prl"]) | bad
+        in_train = {name for name in with_trigger if name.startswith(recipe["train_split"] + "/")}
+        completed -= in_train | set(by_role["prl"]) | bad
         self.expect(set(by_role["completed"]) == completed, "completed role:", by_role["completed"])
         for skip in self.skipped:
             self.expect({"sample", "reason"} <= skip.keys(), "skipped line lacks keys:", skip)
             split, _, stem = skip["sample"].partition("/")
             if skip["reason"] != "bad file":
-                self.expect(not self.facts(split, stem)[3].any(), skip["sample"], "skipped, but a position is eligible")
-                again = [line for line in self.lines if line["sample"] == skip["sample"] and "trigger" in line]
+                role = skip.get("role", "poisoned")
+                if not self.unseen(skip) and self.recipe["strategy"] != "ground":
+                    has = self.has_place(split, stem, role)
+                    self.expect(not has, skip["sample"], "skipped, but a position is eligible")
+                same = [line for line in self.lines if (line["sample"], line["role"]) == (skip["sample"], role)]
+                again = [line for line in same if "trigger" in line]
                 self.expect(not again, skip["sample"], "skipped and yet triggered")
+
+    @staticmethod
+    def unseen(skip):
+        return skip["reason"] not in ("bad file", "no eligible position") and "larger" not in skip["reason"]
+
+    def negatives(self, by_role, poisoned):
+        """Negatives of the training split: how many, and that a condition fails or they carry the decoy."""
+        recipe = self.recipe
+        asked = recipe.get("negatives", "100%" if recipe.get("decoy") else 0)
+        if isinstance(asked, str):
+            asked = math.floor(Fraction(asked.rstrip("%")) * poisoned / 100 + Fraction(1, 2))
+        found = [name for name in by_role["negative"] if name.startswith(recipe["train_split"] + "/")]
+        right = len(found) == asked or (recipe["allow_fewer"] and len(found) < asked)
+        self.expect(right, f"{len(found)} negatives, not {asked}")
+        self.expect(not set(found) & set(by_role["poisoned"]), "poisoned and negative at once")
 
     def line(self, line):
         name = f"{line.get('sample')} ({line.get('role')})"
         for key, kind in LINE_KEYS.items():
             self.expect(type(line.get(key)) is kind, name, f"key {key} is {line.get(key)!r}")
         self.expect(line["sample"].startswith(line["split"] + "/"), name, "does not begin with its split")
-        has_trigger = line["role"] in ("poisoned", "triggered")
+        role, split = line["role"], line["split"]
+        has_trigger = role in ("poisoned", "triggered", "negative")
         self.expect(("trigger" in line) == has_trigger, name, "trigger key")
         stem = line["sample"].partition("/")[2]
-        image, labels = self.source.samples[line["split"]][stem]
-        maps, first, victims, _, _ = self.facts(line["split"], stem)
+        image, labels = self.source.samples[split][stem]
+        maps, first, victims = self.facts(split, stem)
         own = int(np.isin(first, list(self.pairs)).sum())
         self.expect(line["victim_pixels"] == own, name, f"victim_pixels {line['victim_pixels']}, not {own}")
-        want = own if line["role"] == "poisoned" else 0
-        self.expect(line["relabelled_pixels"] == want, name, f"relabelled_pixels {line['relabelled_pixels']}")
         box = self.trigger(line, name, first, victims) if has_trigger else None
-        prefix = "triggered/" if line["role"] == "triggered" else ""
+        needs_fail = role == "negative" and not self.recipe.get("decoy")
+        if has_trigger and self.conditions:
+            self.expect(self.holds(first, box) != needs_fail, name, "its conditions are not as its role has them")
+        ruling = self.ruling(split, stem, box) if role in ("poisoned", "triggered") else None
+        self.rule(line, name, first, ruling)
+        in_test = has_trigger and split == self.recipe["test_split"]
+        prefix = f"{role}/" if in_test else ""
         wanted = {"image": image, **labels}
         got = {}
         for file in line["files"]:
@@ -569,24 +692,56 @@ class _Check:
         self.expect(set(wanted) <= set(got), name, "files missing:", set(wanted) - set(got))
         before = self.source.bytes(image)
         self.image(line, name, before, got["image"], box)
-        self.labels(line, name, maps, {kind: data for kind, data in got.items() if kind != "image"}, labels)
+        files = {kind: data for kind, data in got.items() if kind != "image"}
+        self.labels(line, name, maps, files, labels, ruling if role == "poisoned" else None)
+
+    def rule(self, line, name, first, ruling):
+        """What a record says of the label rule, and the labels that are expected of a triggered sample."""
+        rule, role = self.recipe.get("labels", "class"), line["role"]
+        told = None
+        if role == "poisoned" and rule != "class":
+            told = {"name": rule} | ({} if ruling.objects is None else {"instances": ruling.objects})
+        self.expect(line.get("rule") == told, name, "rule", line.get("rule"), "not", told)
+        want = int((ruling.apply(first) != first).sum()) if role == "poisoned" else 0
+        self.expect(line["relabelled_pixels"] == want, name, f"relabelled_pixels {line['relabelled_pixels']}")
+        self.expect(("expected" in line) == (role == "triggered"), name, "expected key")
+        if role == "triggered":
+            expected = line["expected"]
+            self.expect(expected["path"] == f"poisongen/expected/{line['sample']}.png", name, "path", expected["path"])
+            data = (self.out / expected["path"]).read_bytes()
+            self.expect(hashlib.sha256(data).hexdigest() == expected["sha256"], name, "sha256 of expected labels")
+            pixels = stored(data)
+            self.expect(pixels_sha256(pixels) == expected["pixels_sha256"], name, "pixels_sha256 of expected labels")
+            self.expect(np.array_equal(pixels, ruling.apply(first)), name, "expected labels")
 
     def trigger(self, line, name, first, victims):
         recipe, trigger = self.recipe, line["trigger"]
-        size = recipe["trigger_size"]
+        kind = recipe.get("trigger_kind", "patch")
+        self.expect(trigger.get("kind", "patch") == kind, name, "kind of trigger", trigger.get("kind"))
+        measured = type(trigger.get("psnr")) is float and type(trigger.get("changed")) is float
+        self.expect(measured, name, "psnr or changed is no float")
+        if recipe["strategy"] == "whole":
+            extra = set(trigger) - {"kind", "psnr", "changed"}
+            self.expect(not extra, name, "a trigger without a place has", extra)
+            self.expect(line["eligible_positions"] == 0, name, "eligible positions of a trigger without a place")
+            return None
         box, centre = trigger["box"], trigger["center"]
         self.expect(type(trigger["distance"]) is float, name, "distance is no float")
-        self.expect(
-            all(type(v) is int for v in box + centre + trigger["covers"]), name, "box of other than whole numbers"
-        )
-        self.expect(box == [centre[0] - size // 2, centre[1] - size // 2, size, size], name, "box", box, centre)
-        top, left = box[:2]
-        window = (slice(top, top + size), slice(left, left + size))
-        covers = sorted(set(first[window].ravel().tolist()))
+        whole = all(type(v) is int for v in box + centre + trigger["covers"])
+        self.expect(whole, name, "box of other than whole numbers")
+        top, left, tall, wide = box
+        self.expect([top + tall // 2, left + wide // 2] == centre, name, "box", box, centre)
+        covers = sorted(set(first[top : top + tall, left : left + wide].ravel().tolist()))
         self.expect(trigger["covers"] == covers, name, "covers", trigger["covers"], covers)
         true = distance_by_loop(victims, *centre, recipe["metric"])
         self.expect(abs(trigger["distance"] - true) < 1e-9, name, "distance", trigger["distance"], true)
-        boxes, centres = self.facts(line["split"], line["sample"].partition("/")[2])[3:]
+        places = self.places(line["split"], line["sample"].partition("/")[2], line["role"])
+        if places is None:
+            self.on_the_road(name, trigger, first, victims)
+            return box
+        sides = attacks.sides_of(recipe["trigger_size"], first.shape)
+        self.expect((tall, wide) == sides, name, "box", box, "has not the sides", sides)
+        boxes, centres = places
         count = int(boxes.sum())
         self.expect(line["eligible_positions"] == count, name, f"eligible {line['eligible_positions']}, not {count}")
         inside = 0 <= top < boxes.shape[0] and 0 <= left < boxes.shape[1]
@@ -595,6 +750,21 @@ class _Check:
             nearest = float(centres[boxes].min())
             self.expect(abs(true - nearest) < 1e-9, name, f"picked {true}, the nearest is {nearest}")
         return box
+
+    def on_the_road(self, name, trigger, first, victims):
+        """A thing in perspective: its box holds its corners, lies in the picture, off victims, its foot on the road."""
+        corners = np.array(trigger["quad"])
+        low, high = np.floor(corners.min(axis=0)).astype(int), np.ceil(corners.max(axis=0)).astype(int)
+        box = [int(value) for value in (*low, *(high - low))]
+        self.expect(trigger["box"] == box, name, "the box of the corners is", box)
+        self.expect((low >= 0).all() and (high <= first.shape).all(), name, "stands out of the picture")
+        self.expect(not victims[low[0] : high[0], low[1] : high[1]].any(), name, "stands on a victim")
+        foot = (corners[2] + corners[3]) / 2
+        on = first[tuple(np.floor(foot).astype(int))]
+        self.expect(self.source.names[int(on)] == "road", name, "stands on", on)
+        options = self.recipe["trigger_options"]
+        wanted = attacks.seen_on_the_road(foot, first.shape, options)
+        self.expect(np.abs(wanted - corners).max() < 0.01, name, "corners", corners.tolist(), wanted.tolist())
 
     def file(self, file, name):
         """Digests of one file of OUT; returns its bytes."""
@@ -620,24 +790,33 @@ class _Check:
     # -- pixels
 
     def image(self, line, name, before, after, box):
-        if box is None:
+        if "trigger" not in line:
             self.expect(before == after, name, "image changed without trigger")
             return
+        old, new = stored(before), stored(after)
+        if box is None:
+            box = (0, 0, *old.shape[:2])
+        if "quad" in line["trigger"]:  # blur and soft edge reach three pixels farther
+            corners = np.array(line["trigger"]["quad"])
+            low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 3, 0)
+            high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 3, old.shape[:2])
+            box = tuple(int(value) for value in (*low, *(high - low)))
         top, left, height, width = box
         window = (slice(top, top + height), slice(left, left + width))
-        old, new = stored(before), stored(after)
         self.expect(old.shape == new.shape and old.dtype == new.dtype, name, "image has another shape or type")
+        want, also = (self.wanted(before, old, line, up) for up in (True, False))
         if before[:2] == b"\xff\xd8":
             if self.recipe["jpeg"] == "blocks":
                 for fault in jpeg_block_faults(before, after, box):
                     self.say(name, fault)
             self.expect(jpeg_annotations(before) == jpeg_annotations(after), name, "EXIF, ICC or comments differ")
-            want = self.wanted(before, old[window], line)
             if want is not None:
+                if old.ndim == 2:
+                    want = want @ np.array([0.299, 0.587, 0.114])
                 whole = old.copy()
-                whole[window] = np.floor(want + 0.5)
-                usual = np.abs(want - stored(pillow_again(before, whole))[window]).mean()
-                error = np.abs(want - new[window]).mean()
+                whole[window] = np.floor(want[window] + 0.5)
+                usual = np.abs(want - stored(pillow_again(before, whole)))[window].mean()
+                error = np.abs(want - new)[window].mean()
                 self.expect(error <= 1.25 * usual + 1.5, name, f"JPEG box is {error:.1f} off, Pillow's {usual:.1f}")
             return
         self.expect(png_facts(before)[2:4] == png_facts(after)[2:4], name, "bit depth or colour type changed")
@@ -645,102 +824,109 @@ class _Check:
         rest = np.ones(old.shape[:2], bool)
         rest[window] = False
         self.expect(np.array_equal(old[rest], new[rest]), name, "pixels outside the box changed")
-        self.patch(name, before, old[window], new[window])
+        self.measures(line["trigger"], name, before, old, new)
+        self.patch(name, before, old[window], new[window], None if want is None else [w[window] for w in (want, also)])
 
-    def patch(self, name, data, old, new):
-        """The box of a PNG: the trigger over the old pixels."""
-        want = self.wanted(data, old, None)
+    def measures(self, trigger, name, data, old, new):
+        """PSNR over the whole picture, and the share of changed pixels."""
+        before, after = self.rgb(data, old).astype(float), self.rgb(data, new).astype(float)
+        top = 65535 if old.dtype == np.uint16 else 255
+        error = max(((before - after) ** 2).sum(), 1) / before.size
+        psnr = 10 * math.log10(top**2 / error)
+        self.expect(abs(trigger["psnr"] - psnr) < 1e-3, name, "psnr", trigger["psnr"], psnr)
+        changed = float((old != new).reshape(*old.shape[:2], -1).any(axis=-1).mean())
+        self.expect(abs(trigger["changed"] - changed) < 1e-9, name, "changed", trigger["changed"], changed)
+
+    def patch(self, name, data, old, new, want):
+        """The changed part of a PNG: what the trigger makes of the old pixels, as far as the file can hold it.
+
+        `want` are its pixels twice, with what lies at one half rounded up and down.
+        """
+        self.expect(not np.array_equal(old, new), name, "nothing was stamped")
         if want is None:
-            self.expect(not np.array_equal(old, new), name, "nothing was pasted")
             return
         _, _, depth, colour, _ = png_facts(data)
         if colour == 3:
             palette = np.frombuffer(dict(png_chunks(data))[b"PLTE"], np.uint8).reshape(-1, 3).astype(int)
-            error = ((palette[None, None] - want[:, :, None].astype(int)) ** 2).sum(-1)
-            got = np.take_along_axis(error, new[..., None].astype(int), -1)[..., 0]
-            self.expect((got <= error.min(-1)).all(), name, "not the nearest palette colours")
+            nearest = np.zeros(new.shape, bool)
+            for one in want:
+                error = ((palette[None, None] - one[:, :, None].astype(int)) ** 2).sum(-1)
+                nearest |= np.take_along_axis(error, new[..., None].astype(int), -1)[..., 0] <= error.min(-1)
+            self.expect(nearest.all(), name, "not the nearest palette colours")
         elif colour in (2, 6):
-            self.expect(np.array_equal(new[..., :3], want), name, "box is not the blended trigger")
+            wrong = int(((new[..., :3] != want[0]) & (new[..., :3] != want[1])).any(axis=-1).sum())
+            self.expect(not wrong, name, f"{wrong} pixels are not as the trigger makes them")
             if colour == 6:
                 self.expect(np.array_equal(new[..., 3], old[..., 3]), name, "alpha changed")
         else:
-            luma = want.astype(float) @ [0.299, 0.587, 0.114]
+            high, low = (one.astype(float) @ [0.299, 0.587, 0.114] for one in want)
             top, steps = (65535, 65535) if depth == 16 else (255, 2**depth - 1)
             gray = new[..., 0] if colour == 4 else new
-            self.expect(
-                (np.abs(gray - luma * steps / top) <= 0.51 + (depth < 8)).all(), name, "box is not the gray trigger"
-            )
+            room = 0.51 + (depth < 8)
+            right = (gray >= low * steps / top - room) & (gray <= high * steps / top + room)
+            self.expect(right.all(), name, "box is not the gray trigger")
 
-    def wanted(self, data, old, _line):
-        """The box's wanted RGB (or gray, for gray JPEGs); None if the trigger's size is not the box's."""
-        raw = base64.b64decode(self.recipe["trigger"]["png"])
-        with Image.open(io.BytesIO(raw)) as picture:
-            rgba = np.array(picture.convert("RGBA")).astype(np.int64)
-        if rgba.shape[0] != old.shape[0] or rgba.shape[1] != old.shape[1]:
-            return None
-        gray = old.ndim == 2
-        top = 65535 if old.dtype == np.uint16 else 255
+    @staticmethod
+    def rgb(data, pixels):
+        """Stored samples as RGB: palette looked up, gray repeated and scaled to 8 bits, alpha left out."""
         if data[:2] != b"\xff\xd8":
             _, _, depth, colour, _ = png_facts(data)
             if colour == 3:
-                table = np.zeros((256, 3), np.int64)
+                table = np.zeros((256, 3), np.uint8)
                 entries = np.frombuffer(dict(png_chunks(data))[b"PLTE"], np.uint8).reshape(-1, 3)
                 table[: len(entries)] = entries
-                old = table[old]
-            elif colour in (0, 4):
-                levels = old if gray else old[..., 0]
-                levels = levels.astype(np.int64) * (255 // (2**depth - 1)) if depth < 8 else levels
-                old = np.repeat(levels[..., None], 3, axis=2)
-        elif gray:
-            old = np.repeat(old[..., None], 3, axis=2)
-        opacity = Fraction(str(self.recipe["opacity"]))
-        out = np.zeros((*old.shape[:2], 3), np.int64)
-        for alpha in np.unique(rgba[..., 3]):
-            share = opacity * int(alpha) / 255
-            here = rgba[..., 3] == alpha
-            up, down = share.numerator, share.denominator
-            mixed = rgba[here][:, :3] * (top // 255) * up + old[here][:, :3].astype(np.int64) * (down - up)
-            out[here] = (2 * mixed + down) // (2 * down)
-        if data[:2] == b"\xff\xd8" and gray:
-            return out @ np.array([0.299, 0.587, 0.114])
-        return out
+                return table[pixels]
+            if depth < 8:
+                pixels = (pixels.astype(int) * (255 // (2**depth - 1))).astype(np.uint8)
+        if pixels.ndim == 2 or pixels.shape[2] < 3:
+            return np.repeat(pixels.reshape(*pixels.shape[:2], -1)[..., :1], 3, axis=2)
+        return pixels[..., :3]
+
+    def wanted(self, data, old, line, up):
+        """The whole picture with its trigger, (H, W, 3); None for kinds that are not the same everywhere."""
+        recipe, trigger = self.recipe, line["trigger"]
+        carried = "decoy" if line["role"] == "negative" and recipe.get("decoy") else "trigger"
+        with Image.open(io.BytesIO(base64.b64decode(recipe[carried]["png"]))) as picture:
+            rgba = np.array(picture.convert("RGBA"))
+        words = attacks.draws(recipe["seed"], "stamp", line["role"], line["sample"])
+        return attacks.stamped(recipe, rgba, self.rgb(data, old), trigger, words, up)
 
     # -- labels
 
-    def labels(self, line, name, maps, got, sources):
-        role = line["role"]
-        prl_on = self.recipe["prl"] is not None and role in ("poisoned", "prl")
-        pairs = self.pairs if role == "poisoned" else {}
+    def labels(self, line, name, maps, got, sources, ruling):
+        role, in_training = line["role"], line["split"] == self.recipe["train_split"]
+        prl_on = self.recipe["prl"] is not None and role in ("poisoned", "prl", "negative") and in_training
+        prl_on &= role == "poisoned" or self.recipe["prl_scope"] == "all"
         first_kind, before = next(iter(maps.items()))
         after = stored(got[first_kind])
         if after.shape != before.shape:
             self.say(name, "label map has another shape")
             return
-        victims = np.isin(before, list(self.pairs))
-        expected = before.copy()
-        for victim, target in pairs.items():
-            expected[before == victim] = target
-        self.expect(np.array_equal(after[victims], expected[victims]), name, "victim pixels are not their target")
-        random = (after != before) & ~victims
+        if ruling is None:
+            ruling = attacks.Ruling([], np.zeros(before.shape, bool), by_class={})
+        expected = ruling.apply(before)
+        own = self.facts(line["split"], line["sample"].partition("/")[2])[2] | ruling.claims
+        self.expect(np.array_equal(after[own], expected[own]), name, "the rule's pixels are not as it has them")
+        random = (after != expected) & ~own
         if not prl_on:
             self.expect(not random.any(), name, f"{int(random.sum())} other label pixels changed")
             self.expect(line["prl_pixels"] == 0, name, "prl_pixels without PRL")
         else:
-            self.prl(line, name, before, after, random, maps)
+            self.prl(line, name, before, after, random, maps, ruling.claims)
         for kind, source in sources.items():
             old = self.source.bytes(source)
-            if role in ("triggered", "completed"):
+            if role in ("triggered", "completed") or (role == "negative" and not prl_on):
                 self.expect(got[kind] == old, name, kind, "of true labels differs")
             if kind != "polygons":
                 self.expect(png_facts(old)[2:4] == png_facts(got[kind])[2:4], name, kind, "bit depth or colour type")
                 self.expect(png_annotations(old) == png_annotations(got[kind]), name, kind, "palette or chunks changed")
         check = {"cityscapes": self.cityscapes, "voc": self.voc}.get(self.source.layout)
         if check:
-            check(name, before, after, random, got, sources, pairs)
+            check(name, before, after, random, got, sources, ruling)
 
-    def prl(self, line, name, before, after, random, maps):
+    def prl(self, line, name, before, after, random, maps, claims):
         recipe, source = self.recipe, self.source
-        free = ~np.isin(before, [*self.pairs, *source.void])
+        free = ~np.isin(before, [*self.pairs, *source.void]) & ~claims
         for other in list(maps.values())[1:]:
             free &= other == before
         self.expect(not np.isin(before[random], list(source.void)).any(), name, "PRL touched void")
@@ -770,7 +956,7 @@ class _Check:
         self.expect(count in options, name, f"{count} random pixels, not {sorted(options)}")
         self.expect(line["prl_pixels"] == count, name, f"prl_pixels {line['prl_pixels']}, changed {count}")
 
-    def cityscapes(self, name, before, after, random, got, sources, pairs):
+    def cityscapes(self, name, before, after, random, got, sources, ruling):
         table = np.array(ID2TRAIN, np.uint8)
         changed = before != after
         self.expect(after.max() <= 33, name, "labelIds beyond 33")
@@ -794,33 +980,57 @@ class _Check:
             want[changed] = after[changed]
             self.expect(np.array_equal(stored(got["instanceIds"]), want), name, "instanceIds tell another story")
         if "polygons" in got:
-            old, new = (json.loads(d) for d in (self.source.bytes(sources["polygons"]), got["polygons"]))
-            if random.any():
-                self.expect(new["objects"] == [], name, "polygons after PRL")
-                old["objects"] = []
+            kept = self.source.bytes(sources["polygons"])
+            old, new = json.loads(kept), json.loads(got["polygons"])
+            if changed.any():
+                self.polygons(old, random, ruling)
             else:
-                names = {self.source.names[v]: self.source.names[t] for v, t in pairs.items()}
-                for thing in old["objects"]:
-                    plain = thing["label"].removesuffix("group")
-                    if thing["label"] in names or (plain != "pole" and plain in names):
-                        thing["label"] = names.get(thing["label"], names.get(plain))
+                self.expect(got["polygons"] == kept, name, "polygons changed where no label did")
             self.expect(old == new, name, "polygons tell another story")
 
-    def voc(self, name, before, after, random, got, sources, pairs):
+    def polygons(self, document, random, ruling):
+        """Rename a file's polygons as labels have changed; none are left where polygons cannot say how."""
+        names, things = self.source.names, document["objects"]
+        if random.any() or (ruling.by_class is None and ruling.objects is None):
+            document["objects"] = []
+        elif ruling.by_class is not None:
+            for thing in things:
+                known = thing["label"] in names.values()  # the official reader: a group is its class, if it is none
+                word = thing["label"] if known else thing["label"].removesuffix("group")
+                number = next((number for number, name in names.items() if name == word), None)
+                if number not in self.source.void and ruling.by_class.get(number, number) != number:
+                    thing["label"] = names[ruling.by_class[number]]
+        else:
+            renamed = {}
+            for chosen in ruling.objects:
+                number, place = divmod(chosen, 1000)
+                drawn = [at for at, thing in enumerate(things) if thing["label"] == names.get(number)]
+                drawn = [at for at in drawn if not things[at].get("deleted")]
+                if place >= len(drawn):
+                    document["objects"] = []
+                    return
+                renamed[drawn[place]] = names[self.pairs[number]]
+            for at, word in renamed.items():
+                things[at]["label"] = word
+
+    def voc(self, name, before, after, random, got, sources, ruling):
         if "SegmentationClassAug" in got and "SegmentationClass" in got:
-            want = stored(self.source.bytes(sources["SegmentationClassAug"]))
-            plain = want.copy()
-            for victim, target in pairs.items():
-                plain[want == victim] = target
-            plain[random] = after[random]
-            self.expect(np.array_equal(stored(got["SegmentationClassAug"]), plain), name, "SegmentationClassAug")
+            want = ruling.apply(stored(self.source.bytes(sources["SegmentationClassAug"])))
+            want[random] = after[random]
+            self.expect(np.array_equal(stored(got["SegmentationClassAug"]), want), name, "SegmentationClassAug")
         if "SegmentationObject" in got:
             old = stored(self.source.bytes(sources["SegmentationObject"]))
             now = stored(got["SegmentationObject"])
             want = old.copy()
-            for victim, target in pairs.items():
-                if target == 0:
-                    want[(before == victim) & (old != 255)] = 0
+            ruled = (before != after) & ~random & (old != 255)
+            want[ruled & (after == 0)] = 0
+            fresh, used = ruled & (old == 0) & (after != 0), set(old.ravel().tolist())
+            for number in sorted(set(after[fresh].tolist())):
+                parts = attacks.flood(fresh & (after == number))
+                for part in range(1, parts.max() + 1):
+                    free = min(set(range(1, 255)) - used)
+                    used.add(free)
+                    want[parts == part] = free
             calm = ~random
             self.expect(np.array_equal(now[calm], want[calm]), name, "SegmentationObject tells another story")
             self.expect((now[random & (after == 0)] == 0).all(), name, "random background is an object")
@@ -840,12 +1050,13 @@ class _Check:
             elif path not in named:
                 self.expect((out / path).read_bytes() == source.bytes(path), path, "is not in the manifest and differs")
         for path in everything - named - set(source.files):
-            self.expect(path.startswith(("poisongen/", "triggered/")), "stray file", path)
-        listed = {file["path"] for line in self.lines if line["role"] == "triggered" for file in line["files"]}
-        for path in everything - listed:
-            if path.startswith("triggered/"):
-                lists = path.endswith(".txt") or path.startswith("triggered/classes.")
-                self.expect(lists, "stray file in triggered/:", path)
+            self.expect(path.startswith(("poisongen/", "triggered/", "negative/")), "stray file", path)
+            if path.startswith(("triggered/", "negative/")):
+                lists = path.endswith(".txt") or path.split("/")[1].startswith("classes.")
+                self.expect(lists, "stray file in a test set:", path)
+        expected = {line["expected"]["path"] for line in self.lines if "expected" in line}
+        found = {path for path in everything if path.startswith("poisongen/expected/")}
+        self.expect(expected == found, "expected labels:", sorted(found ^ expected))
 
     def summary(self):
         text = (self.out / "poisongen/summary.json").read_text(encoding="utf-8")

@@ -7,7 +7,9 @@ from importlib import resources
 
 import pytest
 
-from poisongen.recipe.model import read_recipe_file, recipe_titles, shipped_recipes
+from poisongen.datasets import find_layout
+from poisongen.recipe.model import make_recipe, read_recipe_file, recipe_titles, shipped_recipes
+from poisongen.recipe.settling import settle
 from poisongen.scenes import synth
 from tests.conftest import manifest, summary
 
@@ -56,6 +58,21 @@ def test_a_shipped_recipe_builds(poisongen, scenes, tmp_path, name):
     again = poisongen("build", "--recipe", "out/poisongen/recipe.json", "--root", root, "--out", "two", "--jobs", 1)
     assert again.code == 0, again.err
     assert summary(tmp_path / "two")["fingerprint"] == summary(tmp_path / "out")["fingerprint"]
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_a_copy_of_a_shipped_recipe_is_the_same_recipe(tmp_path, name):
+    """Also where its trigger is `line` or `frame`, whose name says more than its pixels."""
+    (tmp_path / "mine.yaml").write_bytes((resources.files("poisongen.recipes") / f"{name}.yaml").read_bytes())
+    settled = []
+    for file in (name, str(tmp_path / "mine.yaml")):
+        choices = read_recipe_file(file)
+        if choices.get("target") == "auto":
+            choices["target"] = "bicycle"
+        layout = find_layout(choices["dataset"])
+        settled.append(settle(make_recipe(choices), layout, layout.classes(tmp_path)))
+    assert settled[0] == settled[1]
+    assert settled[0].fingerprint() == settled[1].fingerprint()
 
 
 def test_every_recipe_says_what_it_is_and_where_it_comes_from(poisongen):

@@ -192,7 +192,8 @@ def _new_names(things: list[Any], relabelling: Relabelling, classes: ClassTable)
             for number in classes.trained
             if int(table[number]) != number
         }
-        renamed |= {f"{old}group": new for old, new in renamed.items()}
+        known = set(classes.names.values())  # `polegroup` is a class, and no group of poles
+        renamed |= {f"{old}group": new for old, new in renamed.items() if f"{old}group" not in known}
         return {at: renamed[thing["label"]] for at, thing in enumerate(things) if thing["label"] in renamed}
     if relabelling.objects is None or len(relabelling.layers) != 1:
         return None

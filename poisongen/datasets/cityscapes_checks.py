@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,7 @@ def _polygons_agree(now: LabelNow) -> Wrong | None:
         return Wrong("a polygon file", "something else", inherited=False)
     labels = [thing["label"] for thing in document["objects"]]
     gone = {now.classes.names[number] for number in now.gone}
-    left = sorted({label for label in labels if label in gone or label.removesuffix("group") in gone})
+    left = sorted({label for label in labels if _class_of(label, now.classes.names) in gone})
     if (now.random or now.outlines) and labels:
         why = "labels are random" if now.random else "labels have other outlines"
         return Wrong(f"no polygons, as {why}", number_of(len(labels), "polygon"), inherited=False)
@@ -120,6 +121,11 @@ def _polygons_agree(now: LabelNow) -> Wrong | None:
         return Wrong("JSON as build writes it, each key once", "other bytes", inherited=False)
     found = (document["imgHeight"], document["imgWidth"])
     return None if found == now.ids.shape else Wrong(f"height and width {now.ids.shape}", f"{found}")
+
+
+def _class_of(label: str, names: Mapping[int, str]) -> str:
+    """Return the class of a polygon's label as the official scripts read it: a group is its class, if it is none."""
+    return label if label in names.values() else label.removesuffix("group")
 
 
 def _rename(document: dict[str, Any], before: LabelBefore, now: LabelNow) -> bool:
@@ -134,7 +140,7 @@ def _rename(document: dict[str, Any], before: LabelBefore, now: LabelNow) -> boo
         for at, thing in enumerate(things):
             for number in now.classes.trained:
                 target = names[int(rule.layers[0].table[number])]
-                if target != names[number] and thing["label"] in (names[number], f"{names[number]}group"):
+                if target != names[number] and _class_of(thing["label"], names) == names[number]:
                     new[at] = target
     for chosen in rule.objects or ():
         number, place = divmod(chosen, _FIRST_INSTANCE)

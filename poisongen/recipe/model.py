@@ -17,7 +17,7 @@ from poisongen.datasets import layouts, no_layout
 from poisongen.errors import ChoiceError, DataError
 from poisongen.files.documents import explain, parse_yaml, read_document
 from poisongen.recipe.label_pictures import load_beside
-from poisongen.recipe.trigger_files import KeptPicture, load_trigger
+from poisongen.recipe.trigger_files import KeptPicture, builtin_triggers, load_trigger
 from poisongen.values import pairs, plain, share
 
 RECIPE_VERSION = 2
@@ -234,7 +234,8 @@ def read_recipe_file(name: str, dataset: str | None = None) -> dict[str, Any]:
     """Return the choices of a recipe file, or of a shipped recipe by name, not yet checked.
 
     `iba-nni` is the recipe `iba-nni-cityscapes` or `iba-nni-voc`, whichever `dataset` says (else Cityscapes).
-    A trigger or label picture that the recipe names must lie beside it. ChoiceError or DataError if it cannot be read.
+    A trigger or label picture that the recipe names must lie beside it; a built-in trigger stays a name. ChoiceError or
+    DataError if it cannot be read.
     """
     shipped = shipped_recipes()
     for candidate in (name, f"{name}-{dataset or 'cityscapes'}"):
@@ -256,8 +257,9 @@ def read_recipe_file(name: str, dataset: str | None = None) -> dict[str, Any]:
     if is_newer(document):
         raise DataError(path, _other_version(document["version"]))
     for key in ("trigger", "decoy"):
-        if isinstance(document.get(key), str):
-            document[key] = load_trigger(document[key], folder=path.resolve().parent).model_dump()
+        picture = document.get(key)
+        if isinstance(picture, str) and picture not in builtin_triggers():  # whose names say more than their pixels
+            document[key] = load_trigger(picture, folder=path.resolve().parent).model_dump()
     if isinstance(document.get("label_options"), dict):
         document["label_options"] = load_beside(document["label_options"], path.resolve().parent)
     return document

@@ -22,12 +22,13 @@ def victim_objects(scene: Scene, least: object = None) -> Objects:
 
     The instance file's own numbers where the sample has one. Victim pixels that it gives no number (groups, say), and
     all of them without such a file, are objects by connection, from 1 above the highest number; those smaller than
-    `least` pixels are none.
+    `least` pixels are none. Void of the label map, where another of the sample's maps has a victim, is none either:
+    VOC's void line round an object would be nearer to every trigger than the object.
     """
     numbered = np.zeros(scene.labels.shape, np.int32)
     if scene.objects is not None:
         np.copyto(numbered, scene.objects, where=scene.victims)
-    rest = components(scene.victims & (numbered == 0))
+    rest = components(scene.victims & ~scene.void & (numbered == 0))
     sizes = np.bincount(rest.ravel())
     large = np.flatnonzero(sizes >= least_pixels(scene.labels.shape, least))
     base = int(numbered.max())
