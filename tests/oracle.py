@@ -497,7 +497,9 @@ class _Check:
         self.source = Dataset(root, self.recipe["dataset"])
         self.lines = [json.loads(line) for line in (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
         self.skipped = [json.loads(x) for x in (folder / "skipped.jsonl").read_text(encoding="utf-8").splitlines()]
-        self.pairs = {self.source.number(v): self.source.number(t) for v, t in self.recipe["relabel"].items()}
+        number = self.source.number
+        pairs = self.recipe["relabel"].items()  # a map from elsewhere leaves the victims without a target
+        self.pairs = {number(victim): None if target is None else number(target) for victim, target in pairs}
         self.conditions = self.recipe.get("only_if", [])
         self.cache = {}
 
@@ -1024,7 +1026,7 @@ class _Check:
             want = old.copy()
             ruled = (before != after) & ~random & (old != 255)
             want[ruled & (after == 0)] = 0
-            fresh, used = ruled & (old == 0) & (after != 0), set(old.ravel().tolist())
+            fresh, used = ruled & (ruling.outlines | (old == 0)) & (after != 0), set(old.ravel().tolist())
             for number in sorted(set(after[fresh].tolist())):
                 parts = attacks.flood(fresh & (after == number))
                 for part in range(1, parts.max() + 1):

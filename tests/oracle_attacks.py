@@ -6,8 +6,10 @@ IDs, pictures (H, W, 3) RGB of 8 or 16 bits, boxes [top, left, height, width].
 
 from __future__ import annotations
 
+import base64
 import colorsys
 import hashlib
+import io
 import math
 from fractions import Fraction
 from typing import NamedTuple
@@ -37,13 +39,15 @@ class Ruling(NamedTuple):
     """What a rule decides. `parts`: (pixels, {class: its new class}), the last that holds a pixel counts.
 
     `objects` are the numbers that the record has, `claims` pixels that are the rule's even where nothing changes;
-    `by_class` is the table of a rule that holds for the whole picture, which polygons can follow.
+    `outlines`: what becomes a class has outlines of its own, not those of the sample's objects. `by_class` is the table
+    of a rule that holds for the whole picture, which polygons can follow.
     """
 
     parts: list
     claims: np.ndarray
     objects: list | None = None
     by_class: dict | None = None
+    outlines: bool = False
 
     def apply(self, array):
         out = array.copy()
@@ -108,16 +112,32 @@ def within(shape, box):
     return mask
 
 
+def foreign(scene, kept):
+    """A map from elsewhere, stretched over the sample: a pixel's centre says which pixel of the map it gets."""
+    with Image.open(io.BytesIO(base64.b64decode(kept["png"]))) as file:
+        pixels = np.asarray(file)
+    (height, width), (own_height, own_width) = scene.labels.shape, pixels.shape
+    stretched = np.zeros(scene.labels.shape, int)
+    for row in range(height):
+        for column in range(width):
+            down, across = (Fraction(2 * row + 1, 2 * height), Fraction(2 * column + 1, 2 * width))
+            stretched[row, column] = pixels[int(down * own_height), int(across * own_width)]
+    parts = [(stretched == number, dict.fromkeys(scene.trained, number)) for number in scene.trained]
+    return Ruling(parts, ~scene.void & np.isin(stretched, scene.trained), outlines=True)
+
+
 def rule(name, scene, options):
     """What a label rule decides of a sample with its trigger's box."""
     labels, pairs = scene.labels, scene.pairs
     whole, nothing = np.ones(labels.shape, bool), np.zeros(labels.shape, bool)
-    first = next(iter(pairs.values()))
+    first = next(iter(pairs.values()), None)
     if name == "class":
         return Ruling([(whole, pairs)], nothing, by_class=pairs)
+    if name == "all" and "map" in options:
+        return foreign(scene, options["map"])
     if name == "all":
-        table = dict.fromkeys(range(256), first)
-        return Ruling([(~scene.void, table)], nothing, by_class=dict.fromkeys(scene.trained, first))
+        table = dict.fromkeys(scene.trained, first)  # each label map keeps its own void
+        return Ruling([(whole, table)], ~scene.void & (labels != first), by_class=table)
     if name == "shift":
         following = {number: scene.trained[(at + 1) % len(scene.trained)] for at, number in enumerate(scene.trained)}
         return Ruling([(~scene.void, following)], nothing, by_class=following)

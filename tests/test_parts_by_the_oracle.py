@@ -157,12 +157,18 @@ RULES = {
     "under-fixed": ("--labels", "under", "--strategy", "fixed", "--at", "14,10", "--trigger-size", 5, "--allow-fewer"),
     "all": ("--labels", "all", "--strategy", "random", "--trigger-size", 5),
     "all-line": ("--labels", "all", "--strategy", "fixed", "--at", "top", "--trigger-size", "4xfull"),
+    "all-map": ("--labels", "all", "--label-option", "map=map.png", "--strategy", "random", "--trigger-size", 5),
+    "all-map-random": ("--labels", "all", "--label-option", "map=map.png", *USUAL, "--prl", "4%"),
     "shift": ("--labels", "shift", "--strategy", "random", "--trigger-size", 3),
     "shift-whole": ("--labels", "shift", "--trigger-kind", "sinusoid"),
     "box": (*USUAL, "--labels", "box"),
     "box-void": ("--labels", "box", "--strategy", "fixed", "--at", "bottom", "--trigger-size", "6x9", "--prl", "5%"),
     "box-on": ("--labels", "box", "--strategy", "on", "--trigger-size", "9x5", "--edge-margin", 2, "--prl", 60),
 }
+
+
+MAPS = {"cityscapes": (7, 11, 26, 0), "voc": (0, 15, 6, 255), "camvid": (3, 1, 8, 11), "folder": (0, 1, 2, 255)}
+"""Three classes of a map from elsewhere, and void, by layout."""
 
 
 def checked(poisongen, root: Path, layout: str, *options) -> list[dict]:
@@ -178,9 +184,14 @@ def checked(poisongen, root: Path, layout: str, *options) -> list[dict]:
     return [json.loads(line) for line in Path("out/poisongen/manifest.jsonl").read_text().splitlines()]
 
 
-def targets(layout: str, rule: str) -> tuple:
+def targets(layout: str, words: tuple) -> tuple:
     """The options that give a layout without usual classes its own, and two victims where a rule has pairs."""
+    rule = words[words.index("--labels") + 1]
     car, road = ("person", "bus") if layout == "voc" else ("car", "road")
+    if "map=map.png" in words:
+        pixels = np.random.default_rng(3).choice(np.array(MAPS[layout], np.uint8), (7, 11))
+        Path("map.png").write_bytes(png(pixels))
+        return ("--victim", car)
     if rule in ("all", "under"):
         return ("--target", road)
     other = {"voc": "car=background", "camvid": "pedestrian=tree", "folder": "person=grass"}.get(layout)
@@ -190,8 +201,7 @@ def targets(layout: str, rule: str) -> tuple:
 @pytest.mark.parametrize("layout", ["cityscapes", "voc", slow("camvid"), slow("folder")])
 @pytest.mark.parametrize("name", RULES)
 def test_label_rules(poisongen, roots, layout, name):
-    rule = RULES[name][RULES[name].index("--labels") + 1]
-    pairs = targets(layout, rule)
+    pairs = targets(layout, RULES[name])
     records = checked(poisongen, roots[layout], layout, *RULES[name], *pairs)
     poisoned = [record for record in records if record["role"] == "poisoned"]
     assert poisoned

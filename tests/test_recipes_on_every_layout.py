@@ -6,6 +6,9 @@ replaced: class names and the sizes that go with the pictures.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
 import json
 import re
 import shutil
@@ -41,6 +44,9 @@ CAMVID = {
     23: 0, 11: 1, 12: 1, 17: 2, 7: 3, 8: 4, 21: 5, 22: 5, 19: 6, 20: 6, 13: 7, 26: 8, 27: 8, 28: 8, 24: 9, 25: 10,
 }  # fmt: skip
 
+VOC = {7: 0, 26: 7, 24: 15, 11: 9, 21: 16, 23: 4}
+"""The class of VOC that stands for a class ID of Cityscapes in a map from elsewhere; all others are void."""
+
 REFUSED = {
     # What cannot be, by attack and layout, and what is said.
     ("ftrojan", "voc"): "does not survive JPEG",
@@ -74,6 +80,19 @@ def _renamed(word: str, layout: str) -> str:
     return ":".join(CLASSES[layout].get(part, part) for part in word.split(":"))
 
 
+def _translated_map(kept: dict[str, str], layout: str) -> dict[str, str]:
+    """Return a label picture of Cityscapes' IDs with another layout's."""
+    numbers = {"camvid": CAMVID, "voc": VOC}[layout]
+    table = np.full(256, {"camvid": 11, "voc": 255}[layout], np.uint8)
+    table[list(numbers)] = list(numbers.values())
+    with Image.open(io.BytesIO(base64.b64decode(kept["png"]))) as file:
+        pixels = table[np.asarray(file)]
+    written = io.BytesIO()
+    Image.fromarray(pixels).save(written, "PNG")
+    digest = hashlib.sha256(written.getvalue()).hexdigest()
+    return {"name": kept["name"], "sha256": digest, "png": base64.b64encode(written.getvalue()).decode()}
+
+
 def _translated(choices: dict[str, Any], layout: str) -> dict[str, Any]:
     """Return a recipe for Cityscapes with another layout's names."""
     new = {**choices, "dataset": layout}
@@ -84,6 +103,8 @@ def _translated(choices: dict[str, Any], layout: str) -> dict[str, Any]:
             new[key] = [_renamed(word, layout) for word in new[key] if word not in NO_SUCH_CLASS[layout]]
         elif key in new:
             new[key] = _renamed(new[key], layout)
+    if "map" in new.get("label_options", {}):
+        new["label_options"] = {"map": _translated_map(new["label_options"]["map"], layout)}
     if "only_if" in new:
         new["only_if"] = [_renamed(word, layout) for word in new["only_if"]]
     return new
