@@ -1,8 +1,8 @@
 """Poisoned datasets for semantic segmentation: the Influencer Backdoor Attack, offline and recorded.
 
 Everything that the command line does is a function here: `build`, `plan_build`, `audit`, `restore`, `preview`,
-`synth`, `demo`, `train`, `evaluate`, `run_sweep`, and `make_recipe` and `make_settings` for the choices that they
-take. They are loaded when they are first used; those that need torch say so if it is missing.
+`stats`, `synth`, `demo`, `train`, `evaluate`, `run_sweep`, and `make_recipe` and `make_settings` for the choices that
+they take. They are loaded when they are first used; those that need torch say so if it is missing.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from poisongen.previewing.previewer import preview
     from poisongen.recipe.model import Recipe, make_recipe, read_recipe_file
     from poisongen.scenes import synth
+    from poisongen.statistics.statistician import DatasetStats, stats
     from poisongen.undo.restorer import RestoreResult, restore
     from poisongen.victim.evaluation import evaluate
     from poisongen.victim.run import TrainResult
@@ -34,6 +35,7 @@ _HOME = {
     "CellResult": "victim.sweep",
     "ChoiceError": "errors",
     "DataError": "errors",
+    "DatasetStats": "statistics.statistician",
     "OutputError": "errors",
     "PoisongenError": "errors",
     "Recipe": "recipe.model",
@@ -50,6 +52,7 @@ _HOME = {
     "read_recipe_file": "recipe.model",
     "restore": "undo.restorer",
     "run_sweep": "victim.sweep",
+    "stats": "statistics.statistician",
     "synth": "scenes",
     "train": "victim.training",
 }
@@ -61,6 +64,7 @@ __all__ = [
     "CellResult",
     "ChoiceError",
     "DataError",
+    "DatasetStats",
     "OutputError",
     "PoisongenError",
     "Recipe",
@@ -78,6 +82,7 @@ __all__ = [
     "read_recipe_file",
     "restore",
     "run_sweep",
+    "stats",
     "synth",
     "train",
 ]

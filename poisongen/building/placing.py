@@ -114,6 +114,14 @@ def _on_the_road(labels: LabelContents, sample: Sample, role: Role, rules: Rules
     return NO_POSITION
 
 
+def may_be_unseen(labels: LabelContents, sample: Sample, decoy: bool, root: Path, rules: Rules) -> bool:
+    """Tell whether the trigger may well change nothing in the image: only the image itself can tell then."""
+    if rules.kind.name != "patch" or images.has_few_colours(root / sample.image):
+        return True
+    prepared = (rules.decoy if decoy and rules.decoy is not None else rules.prepared)(*labels.maps[0].shape)
+    return is_doubtful(prepared.pixels, rules.recipe.opacity)
+
+
 def place_to_be_seen(labels: LabelContents, sample: Sample, role: Role, root: Path, rules: Rules) -> Place | str:
     """Choose a place as `place_on` does, and see that the trigger changes the image there.
 
@@ -121,15 +129,9 @@ def place_to_be_seen(labels: LabelContents, sample: Sample, role: Role, root: Pa
     picture has few colours of its own. Everywhere else `do_task` finds out, and refuses. DataError if the image is bad.
     """
     place = place_on(labels, sample, role, rules)
-    if isinstance(place, str):
+    if isinstance(place, str) or not may_be_unseen(labels, sample, place.decoy, root, rules):
         return place
     path = root / sample.image
-    doubtful = rules.kind.name != "patch" or images.has_few_colours(path)
-    if not doubtful:
-        prepared = (rules.decoy if place.decoy and rules.decoy is not None else rules.prepared)(*labels.maps[0].shape)
-        doubtful = is_doubtful(prepared.pixels, rules.recipe.opacity)
-    if not doubtful:
-        return place
     seen = is_seen(read_file(root, sample.image), place, rules, stamp_generator(sample, role, rules), path)
     return place if seen else UNSEEN
 

@@ -58,7 +58,7 @@ def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) 
         image = header(root / sample.image)
         labels = read_labels(root, sample, rules)
         height, width = labels.arrays[labels.first].shape[:2]
-        _check_size(image, sample, root, labels)
+        check_size(image, sample, root, labels)
         scaled = labels.scaled(rules.recipe.scale)
         victims = int(np.count_nonzero(victim_mask(scaled.maps, rules.victims)))
         needed = rules.recipe.min_victim_pixels if role == "poisoned" else 1
@@ -80,7 +80,7 @@ def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) 
     return Surveyed(sample, height, width, victims, digests, role, place, decoded, classes=classes)
 
 
-def _check_size(image: Header, sample: Sample, root: Path, labels: LabelContents) -> None:
+def check_size(image: Header, sample: Sample, root: Path, labels: LabelContents) -> None:
     """DataError unless the label map fits the image.
 
     Where sizes differ, EXIF's orientation is looked for in the whole file: a PNG may tell it last.

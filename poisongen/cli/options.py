@@ -149,6 +149,21 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+_NOT_OF_PLACES = frozenset({
+    "rate", "count", "negatives", "decoy", "prl", "prl_scope", "prl_classes", "train_split", "test_split",
+    "allow_fewer", "train_ids", "jpeg",
+})  # fmt: skip
+
+
+def placing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the recipe's options that say which samples can be poisoned, and where triggers go."""
+    for option in reversed(_RECIPE_OPTIONS):
+        command = option(command)
+    kept: Any = command
+    kept.__click_params__ = [one for one in kept.__click_params__ if one.name not in _NOT_OF_PLACES]
+    return command
+
+
 def _pairs(words: tuple[str, ...]) -> dict[str, str]:
     """Return the victim-target pairs of --relabel; ChoiceError if one is not VICTIM=TARGET or given twice."""
     pairs: dict[str, str] = {}
@@ -182,6 +197,18 @@ def _parameters(words: tuple[str, ...], flag: str) -> dict[str, str]:
 
 def recipe_from_options(options: dict[str, Any]) -> Recipe:
     """Return the recipe that the options describe, over a recipe file if one is given. ChoiceError, DataError."""
+    given, base, file = _choices(options)
+    return make_recipe(given, base, file)
+
+
+def recipe_choices(options: dict[str, Any]) -> Recipe | dict[str, Any]:
+    """Return the choices that the options are; the recipe that they make, if they name a file."""
+    given, base, file = _choices(options)
+    return given if file is None else make_recipe(given, base, file)
+
+
+def _choices(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None, str | None]:
+    """Return the choices that were given as options, those of the recipe file, and the file's name."""
     file = options.pop("recipe_file")
     given = {name: value for name, value in options.items() if value is not None and value != () and value is not False}
     if "relabel" in given:
@@ -198,5 +225,4 @@ def recipe_from_options(options: dict[str, Any]) -> Recipe:
         given["only_if"] = list(given["only_if"])
     if str(given.get("trigger_size", "")).isdecimal():
         given["trigger_size"] = int(given["trigger_size"])
-    base = read_recipe_file(file, given.get("dataset")) if file else None
-    return make_recipe(given, base, file)
+    return given, read_recipe_file(file, given.get("dataset")) if file else None, file or None

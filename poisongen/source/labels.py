@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poisongen.core.resize import resize_labels, scaled_size
-from poisongen.datasets.base import LabelKind, Sample
+from poisongen.datasets.base import ClassTable, LabelKind, Sample
 from poisongen.errors import DataError
 from poisongen.files.images import decode, decode_labels
 from poisongen.files.orientation import AS_STORED, orientation, turns_sideways
@@ -60,6 +60,20 @@ def label_kinds(rules: Rules) -> Mapping[str, LabelKind]:
 def read_labels(
     root: Path, sample: Sample, rules: Rules, *, maps_only: bool = False, surveyed: bool = False
 ) -> LabelContents:
+    """Read a sample's label files by the recipe's layout and classes, as `read_label_files` does."""
+    kinds = label_kinds(rules)
+    return read_label_files(root, sample, kinds, rules.classes, maps_only=maps_only, surveyed=surveyed)
+
+
+def read_label_files(
+    root: Path,
+    sample: Sample,
+    kinds: Mapping[str, LabelKind],
+    classes: ClassTable,
+    *,
+    maps_only: bool = False,
+    surveyed: bool = False,
+) -> LabelContents:
     """Read a sample's label files (with `maps_only` just those that hold class IDs).
 
     Every file is checked: it decodes, its values are legal and no tag turns it (`surveyed`: that is known), all
@@ -68,14 +82,13 @@ def read_labels(
     """
     raw: dict[str, bytes] = {}
     arrays: dict[str, Array] = {}
-    kinds = label_kinds(rules)
     for label in sample.labels:
         kind, path = kinds[label.kind], root / label.path
         if maps_only and not kind.semantic:
             continue
         data = read_file(root, label.path)
         content = data if kind.document else (decode_labels if kind.flat else decode)(data, path)
-        if not surveyed and (fault := kind.fault(content, rules.classes)):
+        if not surveyed and (fault := kind.fault(content, classes)):
             raise DataError(path, fault)
         if not surveyed and not kind.document and (turn := orientation(data)) != AS_STORED:
             raise DataError(
