@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from poisongen.victim.sweep import CellResult, run_sweep
     from poisongen.victim.training import train
 
-_HOME = {
+HOME = {
     "AuditReport": "auditing.auditor",
     "BuildResult": "building.finished",
     "CellResult": "victim.sweep",
@@ -90,10 +90,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its module on first use, so that importing the package stays quick."""
-    if name not in _HOME:
+    if name not in HOME:
         raise AttributeError(f"module 'poisongen' has no attribute '{name}'")
-    if _HOME[name] in _NEED_TORCH:
+    if HOME[name] in _NEED_TORCH:
         importlib.import_module("poisongen.victim.needs_torch").require_torch()
-    value = getattr(importlib.import_module(f"poisongen.{_HOME[name]}"), name)
+    value = getattr(importlib.import_module(f"poisongen.{HOME[name]}"), name)
     globals()[name] = value
     return value

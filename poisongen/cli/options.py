@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from poisongen.attack.conditions import conditions
 from poisongen.attack.label_rules import label_rules
@@ -18,7 +19,7 @@ from poisongen.recipe.model import Recipe, make_recipe, read_recipe_file
 from poisongen.recipe.trigger_files import TriggerPicture, load_trigger
 
 
-class _Named(click.Option):
+class Named(click.Option):
     """An option whose help names what there is, other packages' parts included; looked up when the help is printed."""
 
     def __init__(self, *arguments: Any, names: Callable[[], Iterable[str]], **more: Any) -> None:
@@ -28,11 +29,19 @@ class _Named(click.Option):
     def get_help_record(self, context: click.Context) -> tuple[str, str] | None:
         """Return the option's form and its help, with the names for `NAMES`."""
         record = super().get_help_record(context)
-        return record and (record[0], record[1].replace("NAMES", ", ".join(self._names())))
+        return record and (record[0], self.with_names(record[1]))
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the names that begin like this."""
+        return [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
+
+    def with_names(self, text: str) -> str:
+        """Return a text with the names for `NAMES`."""
+        return text.replace("NAMES", ", ".join(self._names()))
 
 
 _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
-    click.option("--dataset", metavar="LAYOUT", help="One of NAMES.", cls=_Named, names=layouts),
+    click.option("--dataset", metavar="LAYOUT", help="One of NAMES.", cls=Named, names=layouts),
     click.option("--recipe", "recipe_file", metavar="FILE", help="A recipe file, or a shipped recipe's name."),
     click.option(
         "--strategy",
@@ -51,7 +60,7 @@ _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
         "--labels",
         metavar="RULE",
         help="Which pixels become what: NAMES. Default: class.",
-        cls=_Named,
+        cls=Named,
         names=lambda: label_rules().parts,
     ),
     click.option(
@@ -62,7 +71,7 @@ _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
         multiple=True,
         metavar="CONDITION",
         help="Which samples: NAMES; repeatable, all must hold.",
-        cls=_Named,
+        cls=Named,
         names=lambda: [condition.form for condition in conditions().parts.values()],
     ),
     click.option("--negatives", metavar="N|N%", help="Training samples with trigger and true labels."),
@@ -75,7 +84,7 @@ _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
         "--trigger-kind",
         metavar="KIND",
         help="What happens to pixels: NAMES. Default: patch.",
-        cls=_Named,
+        cls=Named,
         names=lambda: trigger_kinds().parts,
     ),
     click.option(
