@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,12 +63,36 @@ def read_sample(sample: Sample, root: Path, layout: Layout, classes: ClassTable,
 
 
 def _answers(labels: LabelContents, sample: Sample, root: Path, asked: Sequence[Rules]) -> tuple[str, ...]:
+    """Say for each of the rules whether build could poison the sample."""
     if not asked:
         return ()
     scaled = labels.scaled(asked[0].recipe.scale)
     counts = counts_of(scaled.maps[0])
     room = _room(scaled, sample, root, asked[0]) if len(asked) > 1 else None
-    return tuple(_answer(scaled, counts, room, sample, root, rules) for rules in asked)
+    whole = asked[0].placement is None and asked[0].kind.quad is None
+
+    @functools.cache
+    def placed(at: int) -> str:
+        place = place_to_be_seen(scaled, sample, "poisoned", root, asked[at])
+        return place if isinstance(place, str) else CAN
+
+    def answer(at: int, rules: Rules) -> str:
+        if not _is_candidate(scaled, counts, rules):
+            return NO_CANDIDATE
+        if room is not None and room - set(rules.victims):
+            return CAN
+        return placed(0 if whole else at)  # in the whole picture it lies, or is unseen, whoever the victim is
+
+    return tuple(answer(at, rules) for at, rules in enumerate(asked))
+
+
+def _is_candidate(labels: LabelContents, counts: Mapping[int, int], rules: Rules) -> bool:
+    """Tell whether build would take the sample for a candidate: enough victim pixels, and conditions that hold."""
+    if len(labels.maps) == 1:
+        victims = sum(counts.get(number, 0) for number in rules.victims)
+    else:
+        victims = int(np.count_nonzero(victim_mask(labels.maps, rules.victims)))
+    return victims >= rules.recipe.min_victim_pixels and rules.holds(counts, None)
 
 
 def _room(labels: LabelContents, sample: Sample, root: Path, rules: Rules) -> frozenset[int] | None:
@@ -80,24 +105,3 @@ def _room(labels: LabelContents, sample: Sample, root: Path, rules: Rules) -> fr
     if not free or bound or may_be_unseen(labels, sample, False, root, rules):
         return None
     return classes_with_room(labels.maps[0], placement) - rules.classes.void
-
-
-def _answer(
-    labels: LabelContents,
-    counts: Mapping[int, int],
-    room: frozenset[int] | None,
-    sample: Sample,
-    root: Path,
-    rules: Rules,
-) -> str:
-    """Say whether build could poison the sample: a candidate by the recipe's own terms, and a place for the trigger."""
-    if len(labels.maps) == 1:
-        victims = sum(counts.get(number, 0) for number in rules.victims)
-    else:
-        victims = int(np.count_nonzero(victim_mask(labels.maps, rules.victims)))
-    if victims < rules.recipe.min_victim_pixels or not rules.holds(counts, None):
-        return NO_CANDIDATE
-    if room is not None and room - set(rules.victims):
-        return CAN
-    place = place_to_be_seen(labels, sample, "poisoned", root, rules)
-    return place if isinstance(place, str) else CAN
