@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from poisongen.core.resize import resize_labels, scaled_size
-from poisongen.datasets.base import ClassTable, LabelKind, Sample
+from poisongen.datasets.base import LabelKind, Sample
 from poisongen.errors import DataError
 from poisongen.files.images import decode, decode_labels
 from poisongen.files.orientation import AS_STORED, orientation, turns_sideways
 from poisongen.recipe.rules import Rules
+from poisongen.source.knowing import Known
 from poisongen.source.listing import read_file
 
 Array = npt.NDArray[Any]
@@ -52,27 +53,13 @@ class LabelContents:
         return LabelContents(self.raw, arrays, self.semantic)
 
 
-def label_kinds(rules: Rules) -> Mapping[str, LabelKind]:
+def label_kinds(rules: Rules | Known) -> Mapping[str, LabelKind]:
     """Return the kinds of label files of the recipe's layout."""
     return rules.layout.kinds
 
 
 def read_labels(
-    root: Path, sample: Sample, rules: Rules, *, maps_only: bool = False, surveyed: bool = False
-) -> LabelContents:
-    """Read a sample's label files by the recipe's layout and classes, as `read_label_files` does."""
-    kinds = label_kinds(rules)
-    return read_label_files(root, sample, kinds, rules.classes, maps_only=maps_only, surveyed=surveyed)
-
-
-def read_label_files(
-    root: Path,
-    sample: Sample,
-    kinds: Mapping[str, LabelKind],
-    classes: ClassTable,
-    *,
-    maps_only: bool = False,
-    surveyed: bool = False,
+    root: Path, sample: Sample, rules: Rules | Known, *, maps_only: bool = False, surveyed: bool = False
 ) -> LabelContents:
     """Read a sample's label files (with `maps_only` just those that hold class IDs).
 
@@ -82,13 +69,14 @@ def read_label_files(
     """
     raw: dict[str, bytes] = {}
     arrays: dict[str, Array] = {}
+    kinds = label_kinds(rules)
     for label in sample.labels:
         kind, path = kinds[label.kind], root / label.path
         if maps_only and not kind.semantic:
             continue
         data = read_file(root, label.path)
         content = data if kind.document else (decode_labels if kind.flat else decode)(data, path)
-        if not surveyed and (fault := kind.fault(content, classes)):
+        if not surveyed and (fault := kind.fault(content, rules.classes)):
             raise DataError(path, fault)
         if not surveyed and not kind.document and (turn := orientation(data)) != AS_STORED:
             raise DataError(

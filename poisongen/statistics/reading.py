@@ -17,7 +17,8 @@ from poisongen.datasets.base import ClassTable, Layout, Problem, Sample, victim_
 from poisongen.errors import DataError
 from poisongen.files.images import header
 from poisongen.recipe.rules import Rules
-from poisongen.source.labels import LabelContents, read_label_files
+from poisongen.source.knowing import Known
+from poisongen.source.labels import LabelContents, read_labels
 
 CAN, NO_CANDIDATE = "", "no candidate"
 
@@ -47,7 +48,7 @@ def read_sample(sample: Sample, root: Path, layout: Layout, classes: ClassTable,
     The image is decoded only where a trigger may well not be seen in it. Every choice of victims has rules of its own.
     """
     try:
-        labels = read_label_files(root, sample, layout.kinds, classes, maps_only=True)
+        labels = read_labels(root, sample, Known(layout, classes), maps_only=True)
         check_size(header(root / sample.image), sample, root, labels)
         answers = _answers(labels, sample, root, asked)
     except DataError as error:
