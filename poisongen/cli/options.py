@@ -103,7 +103,9 @@ _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--scale", type=float, help="Resize everything by this factor. Default: 1."),
     click.option("--min-victim-pixels", type=int, metavar="N", help="Candidates have at least so many. Default: 1."),
     click.option("--allow-fewer", is_flag=True, help="Go on when fewer samples than asked for can be poisoned."),
-    click.option("--skip-bad", is_flag=True, help="Go on without broken samples; they are listed in skipped.jsonl."),
+    click.option(
+        "--skip-bad", is_flag=True, help="Go on without broken samples; they are named (by build in skipped.jsonl)."
+    ),
     click.option("--train-ids", type=click.Choice(["auto", "never"]), help="Write labelTrainIds that are missing."),
     click.option("--jpeg", type=click.Choice(["blocks", "reencode"]), help="How JPEGs are changed. Default: blocks."),
     click.option("--seed", type=int, help="Default: 0."),
@@ -159,7 +161,7 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _NOT_OF_PLACES = frozenset({
-    "rate", "count", "negatives", "decoy", "prl", "prl_scope", "prl_classes", "train_split", "test_split",
+    "pick", "rate", "count", "negatives", "decoy", "prl", "prl_scope", "prl_classes", "train_split", "test_split",
     "allow_fewer", "train_ids", "jpeg",
 })  # fmt: skip
 

@@ -36,7 +36,6 @@ _WORDS = ("class", "borders most on")  # columns of words
         "Placement": (
             "strategy",
             "at",
-            "pick",
             "min_distance",
             "max_distance",
             "metric",
