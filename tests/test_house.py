@@ -58,7 +58,7 @@ def test_the_workflow_covers_versions_and_systems():
     assert versions == ["3.11", "3.12", "3.13", "3.14"]
     assert PROJECT["requires-python"] == f">={versions[0]}"
     assert WORKFLOW["jobs"]["macos"]["runs-on"].startswith("macos")
-    assert "pip install .\n" in steps("macos")
+    assert "pip install .\npoisongen demo" in steps("macos")
     assert ".ci/lowest.py" in steps("lowest")
     assert "-c lowest.txt" in steps("lowest")
     assert "--cov" in steps("coverage")
