@@ -114,6 +114,17 @@ def test_pages_have_commands():
     assert len(PAGES) >= 12
 
 
+def test_no_line_is_lost_on_the_way():
+    """What looks like a call of poisongen, indented or between fences, is among the lines that are run or parsed."""
+    known = {(line.page, line.number) for line in OURS}
+    for page in PAGES:
+        fenced, name = False, page.relative_to(ROOT).as_posix()
+        for number, row in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+            fenced ^= row.lstrip().startswith("```")
+            if re.match(r"\s*(\$ )?poisongen [a-z]", row) and (fenced or row.startswith("    ")):
+                assert (name, number) in known, f"{name}:{number}: {row}"
+
+
 @pytest.mark.parametrize("start", NOT_COMMANDS)
 def test_blocks_without_commands_are_still_there(start):
     assert sum(block.lines[0].text.startswith(start) for block in blocks()) == 1
