@@ -230,6 +230,8 @@ def test_any_number_of_jobs_and_nothing_is_written(trees, tmp_path):
         package.stats(trees["folder"], {"dataset": "folder", "trigger_size": 7}, jobs=jobs) for jobs in (1, 3)
     )
     assert one == three
+    only = package.stats(trees["folder"], {"dataset": "folder", "trigger_size": 7}, splits="val", jobs=1)
+    assert only.splits == {"val": one.splits["val"]}
     assert tree_digest(trees["folder"]) == before
 
 

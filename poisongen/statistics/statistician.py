@@ -107,7 +107,7 @@ def stats(
     root: Path | str | None = None,
     recipe: Recipe | Mapping[str, Any] | None = None,
     *,
-    splits: Sequence[str] = (),
+    splits: Sequence[str] | str = (),
     jobs: int | None = None,
     progress: bool = False,
 ) -> DatasetStats:
@@ -132,7 +132,7 @@ def stats(
     classes = layout.classes(folder)
     asked = what_to_ask(choices, layout, classes)
     index = pair_files(layout, folder, paths)
-    names = _chosen(index, splits, folder)
+    names = _chosen(index, (splits,) if isinstance(splits, str) else splits, folder)
     samples = {sample.image: sample for name in reversed(names) for sample in index.samples[name]}
     work = functools.partial(read_sample, root=folder, layout=layout, classes=classes, asked=asked.rules)
     read = for_each(work, list(samples.values()), job_count(jobs), "counting" if progress else None)
