@@ -1,11 +1,14 @@
 # make demo   set up, then poisongen demo: synthetic scenes, a poisoned dataset, a contact sheet
 # make test   set up, then every quick test, lint and type check
 # make test-slow, make test-train   the slow tests, and those of the victim models
+# make coverage   the quick tests, and what they run of the code
+# make docs   the pages and docstrings as a site, in build/site
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: demo test test-slow test-train check clean
+.PHONY: coverage docs
 
 $(VENV)/.base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("poisongen needs Python 3.11 or newer; call make with PYTHON=python3.12, say" if sys.version_info < (3, 11) else 0)'
@@ -38,6 +41,17 @@ $(VENV)/.train: $(VENV)/.dev
 
 test-train: $(VENV)/.train
 	$(BIN)/python -m pytest -n 2 tests/victim
+
+coverage: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report=term:skip-covered
+
+$(VENV)/.docs: $(VENV)/.base
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@
+
+docs: $(VENV)/.docs
+	$(BIN)/python docs/make_commands.py --check
+	$(BIN)/python docs/make_site.py
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

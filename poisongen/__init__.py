@@ -1,8 +1,8 @@
 """Poisoned datasets for semantic segmentation: the Influencer Backdoor Attack, offline and recorded.
 
 Everything that the command line does is a function here: `build`, `plan_build`, `audit`, `restore`, `preview`,
-`synth`, `demo`, `train`, `evaluate`, `run_sweep`, and `make_recipe` and `make_settings` for the choices that they
-take. They are loaded when they are first used; those that need torch say so if it is missing.
+`stats`, `synth`, `demo`, `train`, `evaluate`, `run_sweep`, and `make_recipe` and `make_settings` for the choices that
+they take. They are loaded when they are first used; those that need torch say so if it is missing.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from poisongen.previewing.previewer import preview
     from poisongen.recipe.model import Recipe, make_recipe, read_recipe_file
     from poisongen.scenes import synth
+    from poisongen.statistics.statistician import DatasetStats, stats
     from poisongen.undo.restorer import RestoreResult, restore
     from poisongen.victim.evaluation import evaluate
     from poisongen.victim.run import TrainResult
@@ -28,12 +29,13 @@ if TYPE_CHECKING:
     from poisongen.victim.sweep import CellResult, run_sweep
     from poisongen.victim.training import train
 
-_HOME = {
+HOME = {
     "AuditReport": "auditing.auditor",
     "BuildResult": "building.finished",
     "CellResult": "victim.sweep",
     "ChoiceError": "errors",
     "DataError": "errors",
+    "DatasetStats": "statistics.statistician",
     "OutputError": "errors",
     "PoisongenError": "errors",
     "Recipe": "recipe.model",
@@ -50,6 +52,7 @@ _HOME = {
     "read_recipe_file": "recipe.model",
     "restore": "undo.restorer",
     "run_sweep": "victim.sweep",
+    "stats": "statistics.statistician",
     "synth": "scenes",
     "train": "victim.training",
 }
@@ -61,6 +64,7 @@ __all__ = [
     "CellResult",
     "ChoiceError",
     "DataError",
+    "DatasetStats",
     "OutputError",
     "PoisongenError",
     "Recipe",
@@ -78,6 +82,7 @@ __all__ = [
     "read_recipe_file",
     "restore",
     "run_sweep",
+    "stats",
     "synth",
     "train",
 ]
@@ -85,10 +90,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its module on first use, so that importing the package stays quick."""
-    if name not in _HOME:
+    if name not in HOME:
         raise AttributeError(f"module 'poisongen' has no attribute '{name}'")
-    if _HOME[name] in _NEED_TORCH:
+    if HOME[name] in _NEED_TORCH:
         importlib.import_module("poisongen.victim.needs_torch").require_torch()
-    value = getattr(importlib.import_module(f"poisongen.{_HOME[name]}"), name)
+    value = getattr(importlib.import_module(f"poisongen.{HOME[name]}"), name)
     globals()[name] = value
     return value

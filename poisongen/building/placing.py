@@ -113,14 +113,14 @@ def _on_the_road(labels: LabelContents, sample: Sample, role: Role, rules: Rules
     return NO_POSITION
 
 
-def may_be_unseen(labels: LabelContents, place: Place, picture: Picture, rules: Rules) -> bool:
+def may_be_unseen(labels: LabelContents, decoy: bool, picture: Picture, rules: Rules) -> bool:
     """Tell whether a trigger may well change no pixel there: a faint one or of one colour, or a picture of few colours.
 
     Everywhere else `do_task` finds out, and refuses.
     """
     if rules.kind.name != "patch" or images.has_few_colours(picture.path):
         return True
-    prepared = (rules.decoy if place.decoy and rules.decoy is not None else rules.prepared)(*labels.maps[0].shape)
+    prepared = (rules.decoy if decoy and rules.decoy is not None else rules.prepared)(*labels.maps[0].shape)
     return bool(is_doubtful(prepared.pixels, rules.recipe.opacity))
 
 
@@ -130,7 +130,7 @@ def place_to_be_seen(labels: LabelContents, sample: Sample, role: Role, picture:
     The image is read for it only where that may well not be so. DataError if the image is bad.
     """
     place = place_on(labels, sample, role, rules)
-    if isinstance(place, str) or not may_be_unseen(labels, place, picture, rules):
+    if isinstance(place, str) or not may_be_unseen(labels, place.decoy, picture, rules):
         return place
     generator = stamp_generator(sample, role, rules)
     return place if is_seen(picture.data, place, rules, generator, picture.path, picture.pixels) else UNSEEN
@@ -149,7 +149,7 @@ def place_and_stamp(
     stamped = stamped_image(
         picture.data, place, rules, stamp_generator(sample, role, rules), picture.path, picture.pixels
     )
-    if stamped is None and may_be_unseen(labels, place, picture, rules):
+    if stamped is None and may_be_unseen(labels, place.decoy, picture, rules):
         return UNSEEN, None
     return place, stamped
 

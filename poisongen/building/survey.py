@@ -74,7 +74,7 @@ def survey_sample(errand: Errand, root: Path, rules: Rules) -> Surveyed:
         image = header(root / sample.image)
         labels = read_labels(root, sample, rules)
         height, width = labels.arrays[labels.first].shape[:2]
-        _check_size(image, sample, root, labels)
+        check_size(image, sample, root, labels)
         scaled = labels.scaled(rules.recipe.scale)
         victims = int(np.count_nonzero(victim_mask(scaled.maps, rules.victims)))
         needed = rules.recipe.min_victim_pixels if role == "poisoned" else 1
@@ -113,7 +113,7 @@ def _placed(
     return place_and_stamp(scaled, sample, role, picture, rules)
 
 
-def _check_size(image: Header, sample: Sample, root: Path, labels: LabelContents) -> None:
+def check_size(image: Header, sample: Sample, root: Path, labels: LabelContents) -> None:
     """DataError unless the label map fits the image.
 
     Where sizes differ, EXIF's orientation is looked for in the whole file: a PNG may tell it last.

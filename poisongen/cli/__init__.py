@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import signal
 import sys
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
+from click.shell_completion import shell_complete
 
 from poisongen.errors import PoisongenError, Stopped
 from poisongen.printing import open_streams, tell
@@ -22,6 +24,7 @@ COMMANDS = {
     "audit": "Check a poisoned dataset against its manifest (and its source).",
     "restore": "Give back the clean dataset.",
     "preview": "Draw one PNG contact sheet of what a recipe would do, without writing a dataset.",
+    "stats": "Count pixels, samples and neighbours of every class, and what could be poisoned.",
     "synth": "Make a small synthetic street-scene dataset (Cityscapes or VOC layout).",
     "demo": "Run synth, build, audit and the contact sheet in one go: the first thing to try.",
     "train": "Train a victim model on a dataset (needs the extra `train`).",
@@ -29,6 +32,9 @@ COMMANDS = {
     "sweep": "Run a grid of recipes and models, as one table.",
     "list": "List datasets, classes, strategies, the parts of attacks, triggers, recipes and models.",
 }
+
+COMPLETE = "_POISONGEN_COMPLETE"
+"""The variable by which a shell asks for its script, and for words: click's convention."""
 
 
 class _LazyGroup(click.Group):
@@ -96,8 +102,18 @@ def _end_workers() -> None:
         parallel.end_workers()
 
 
+def _complete(instruction: str) -> int:
+    """Print a shell's script, or the words that may come next; 1 where the shell does not say what is typed."""
+    try:
+        return shell_complete(group, {}, "poisongen", COMPLETE, instruction)
+    except (KeyError, ValueError, RuntimeError):
+        return 1
+
+
 def _run(arguments: list[str] | None) -> int:
-    """Run the command line and return its exit status."""
+    """Run the command line, or do what a shell asks for completion, and return the exit status."""
+    if arguments is None and (instruction := os.environ.get(COMPLETE)):
+        return _complete(instruction)
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         with group.make_context("poisongen", list(arguments)) as context:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from poisongen.attack.conditions import conditions
 from poisongen.attack.label_rules import label_rules
@@ -18,7 +19,7 @@ from poisongen.recipe.model import Recipe, make_recipe, read_recipe_file
 from poisongen.recipe.trigger_files import KeptPicture, load_trigger
 
 
-class _Named(click.Option):
+class Named(click.Option):
     """An option whose help names what there is, other packages' parts included; looked up when the help is printed."""
 
     def __init__(self, *arguments: Any, names: Callable[[], Iterable[str]], **more: Any) -> None:
@@ -28,11 +29,19 @@ class _Named(click.Option):
     def get_help_record(self, context: click.Context) -> tuple[str, str] | None:
         """Return the option's form and its help, with the names for `NAMES`."""
         record = super().get_help_record(context)
-        return record and (record[0], record[1].replace("NAMES", ", ".join(self._names())))
+        return record and (record[0], self.with_names(record[1]))
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the names that begin like this."""
+        return [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
+
+    def with_names(self, text: str) -> str:
+        """Return a text with the names for `NAMES`."""
+        return text.replace("NAMES", ", ".join(self._names()))
 
 
 _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
-    click.option("--dataset", metavar="LAYOUT", help="One of NAMES.", cls=_Named, names=layouts),
+    click.option("--dataset", metavar="LAYOUT", help="One of NAMES.", cls=Named, names=layouts),
     click.option("--recipe", "recipe_file", metavar="FILE", help="A recipe file, or a shipped recipe's name."),
     click.option(
         "--strategy",
@@ -51,7 +60,7 @@ _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
         "--labels",
         metavar="RULE",
         help="Which pixels become what: NAMES. Default: class.",
-        cls=_Named,
+        cls=Named,
         names=lambda: label_rules().parts,
     ),
     click.option(
@@ -62,7 +71,7 @@ _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
         multiple=True,
         metavar="CONDITION",
         help="Which samples: NAMES; repeatable, all must hold.",
-        cls=_Named,
+        cls=Named,
         names=lambda: [condition.form for condition in conditions().parts.values()],
     ),
     click.option("--negatives", metavar="N|N%", help="Training samples with trigger and true labels."),
@@ -75,7 +84,7 @@ _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
         "--trigger-kind",
         metavar="KIND",
         help="What happens to pixels: NAMES. Default: patch.",
-        cls=_Named,
+        cls=Named,
         names=lambda: trigger_kinds().parts,
     ),
     click.option(
@@ -94,7 +103,9 @@ _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--scale", type=float, help="Resize everything by this factor. Default: 1."),
     click.option("--min-victim-pixels", type=int, metavar="N", help="Candidates have at least so many. Default: 1."),
     click.option("--allow-fewer", is_flag=True, help="Go on when fewer samples than asked for can be poisoned."),
-    click.option("--skip-bad", is_flag=True, help="Go on without broken samples; they are listed in skipped.jsonl."),
+    click.option(
+        "--skip-bad", is_flag=True, help="Go on without broken samples; they are named (by build in skipped.jsonl)."
+    ),
     click.option("--train-ids", type=click.Choice(["auto", "never"]), help="Write labelTrainIds that are missing."),
     click.option("--jpeg", type=click.Choice(["blocks", "reencode"]), help="How JPEGs are changed. Default: blocks."),
     click.option("--seed", type=int, help="Default: 0."),
@@ -149,6 +160,21 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+_NOT_OF_PLACES = frozenset({
+    "pick", "rate", "count", "negatives", "decoy", "prl", "prl_scope", "prl_classes", "train_split", "test_split",
+    "allow_fewer", "train_ids", "jpeg",
+})  # fmt: skip
+
+
+def placing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the recipe's options that say which samples can be poisoned, and where triggers go."""
+    for option in reversed(_RECIPE_OPTIONS):
+        command = option(command)
+    kept: Any = command
+    kept.__click_params__ = [one for one in kept.__click_params__ if one.name not in _NOT_OF_PLACES]
+    return command
+
+
 def _pairs(words: tuple[str, ...]) -> dict[str, str]:
     """Return the victim-target pairs of --relabel; ChoiceError if one is not VICTIM=TARGET or given twice."""
     pairs: dict[str, str] = {}
@@ -182,6 +208,18 @@ def _parameters(words: tuple[str, ...], flag: str) -> dict[str, str]:
 
 def recipe_from_options(options: dict[str, Any]) -> Recipe:
     """Return the recipe that the options describe, over a recipe file if one is given. ChoiceError, DataError."""
+    given, base, file = _choices(options)
+    return make_recipe(given, base, file)
+
+
+def recipe_choices(options: dict[str, Any]) -> Recipe | dict[str, Any]:
+    """Return the choices that the options are; the recipe that they make, if they name a file."""
+    given, base, file = _choices(options)
+    return given if file is None else make_recipe(given, base, file)
+
+
+def _choices(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None, str | None]:
+    """Return the choices that were given as options, those of the recipe file, and the file's name."""
     file = options.pop("recipe_file")
     given = {name: value for name, value in options.items() if value is not None and value != () and value is not False}
     if "relabel" in given:
@@ -198,5 +236,4 @@ def recipe_from_options(options: dict[str, Any]) -> Recipe:
         given["only_if"] = list(given["only_if"])
     if str(given.get("trigger_size", "")).isdecimal():
         given["trigger_size"] = int(given["trigger_size"])
-    base = read_recipe_file(file, given.get("dataset")) if file else None
-    return make_recipe(given, base, file)
+    return given, read_recipe_file(file, given.get("dataset")) if file else None, file or None

@@ -13,18 +13,12 @@ from poisongen.printing import number_of, show, show_json
 from poisongen.scenes import synth
 
 
-class _Size(click.ParamType[tuple[int, int]]):
-    """WIDTHxHEIGHT in pixels."""
-
-    name = "WIDTHxHEIGHT"
-
-    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
-        if isinstance(value, tuple):
-            return value
-        width, cross, height = str(value).lower().partition("x")
-        if not (cross and width.isdecimal() and height.isdecimal()):
-            self.fail(f"'{value}' must have the form WIDTHxHEIGHT, such as 1024x512", param, context)
-        return int(width), int(height)
+def _size(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, int]:
+    """Return width and height in pixels of WIDTHxHEIGHT."""
+    width, cross, height = value.lower().partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal()):
+        raise click.BadParameter(f"'{value}' must have the form WIDTHxHEIGHT, such as 1024x512", context, parameter)
+    return int(width), int(height)
 
 
 @click.command(
@@ -34,7 +28,7 @@ class _Size(click.ParamType[tuple[int, int]]):
 @click.option("--layout", type=click.Choice(["cityscapes", "voc"]), default="cityscapes", help="Default: cityscapes.")
 @click.option("--train", type=click.IntRange(min=0), default=24, help="Number of training scenes. Default: 24.")
 @click.option("--val", type=click.IntRange(min=0), default=8, help="Number of validation scenes. Default: 8.")
-@click.option("--size", type=_Size(), default=(512, 256), help="WIDTHxHEIGHT. Default: 512x256.")
+@click.option("--size", metavar="WIDTHxHEIGHT", default="512x256", callback=_size, help="Default: 512x256.")
 @click.option("--no-train-ids", is_flag=True, help="Leave out labelTrainIds, as official downloads do.")
 @click.option("--seed", type=int, default=0, help="Default: 0.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes at work. Default: all cores.")

@@ -86,7 +86,7 @@ def _true_in_windows(mask: Mask, height: int, width: int) -> npt.NDArray[np.int3
     return np.asarray(counts)
 
 
-def _uniform_windows(labels: npt.NDArray[np.uint8], victims: Mask, height: int, width: int) -> Mask:
+def uniform_windows(labels: npt.NDArray[np.uint8], victims: Mask, height: int, width: int) -> Mask:
     """Tell for every height x width window whether it holds one class, and victims all over or nowhere.
 
     That is so if no two neighbours in it differ.
@@ -126,7 +126,7 @@ def eligible_boxes(
     rows, columns = height - tall + 1, width - wide + 1
     allowed: Mask
     if rules.region == "single" or rules.ground != "off":
-        allowed = _uniform_windows(labels, victims, tall, wide)
+        allowed = uniform_windows(labels, victims, tall, wide)
         fitting = {"off": ~(void | victims), "on": victims & ~void, "any": ~void}[rules.ground]
         allowed &= fitting[:rows, :columns]
     else:

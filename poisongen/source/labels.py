@@ -16,6 +16,7 @@ from poisongen.errors import DataError
 from poisongen.files.images import decode, decode_labels
 from poisongen.files.orientation import AS_STORED, orientation, turns_sideways
 from poisongen.recipe.rules import Rules
+from poisongen.source.knowing import Known
 from poisongen.source.listing import read_file
 
 Array = npt.NDArray[Any]
@@ -52,13 +53,13 @@ class LabelContents:
         return LabelContents(self.raw, arrays, self.semantic)
 
 
-def label_kinds(rules: Rules) -> Mapping[str, LabelKind]:
+def label_kinds(rules: Rules | Known) -> Mapping[str, LabelKind]:
     """Return the kinds of label files of the recipe's layout."""
     return rules.layout.kinds
 
 
 def read_labels(
-    root: Path, sample: Sample, rules: Rules, *, maps_only: bool = False, surveyed: bool = False
+    root: Path, sample: Sample, rules: Rules | Known, *, maps_only: bool = False, surveyed: bool = False
 ) -> LabelContents:
     """Read a sample's label files (with `maps_only` just those that hold class IDs).
 

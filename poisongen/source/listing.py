@@ -24,16 +24,16 @@ class SourceFile:
     changed: int
 
 
-def find_root(layout: Layout, root: Path | None) -> Path:
+def find_root(layout: Layout, root: Path | None, option: str = "--root") -> Path:
     """Return the clean dataset's folder: the one given, else the layout's environment variable or usual place.
 
-    ChoiceError says how to get the dataset where there is none.
+    ChoiceError names the option, and says how to get the dataset where there is none.
     """
     if root is not None:
         if not root.exists():
-            raise ChoiceError(f"--root: {root} does not exist")
+            raise ChoiceError(f"{option}: {root} does not exist")
         if not root.is_dir():
-            raise ChoiceError(f"--root: {root} is not a folder")
+            raise ChoiceError(f"{option}: {root} is not a folder")
         return root
     if layout.environment and (value := os.environ.get(layout.environment)):
         if not Path(value).is_dir():
@@ -45,7 +45,7 @@ def find_root(layout: Layout, root: Path | None) -> Path:
     looked += [layout.usual_root] if layout.usual_root else []
     places = f" (looked at {' and '.join(looked)})" if looked else ""
     raise ChoiceError(
-        f"--root: no {layout.title} found{places}; {layout.how_to_get} and give its folder, "
+        f"{option}: no {layout.title} found{places}; {layout.how_to_get} and give its folder, "
         "or try `poisongen demo`, which needs no data"
     )
 
@@ -109,15 +109,15 @@ def dead_links(root: Path) -> dict[str, str]:
     return found
 
 
-def check_apart(root: Path, out: Path) -> None:
-    """Refuse an output folder inside the source or around it, links resolved. ChoiceError."""
+def check_apart(root: Path, out: Path, option: str = "--out") -> None:
+    """Refuse an output folder or file inside the source or around it, links resolved. ChoiceError."""
     real_root, real_out = root.resolve(), out.resolve()
     if real_out == real_root:
-        raise ChoiceError(f"--out: {out} is the clean dataset itself; give another folder")
+        raise ChoiceError(f"{option}: {out} is the clean dataset itself; give another folder")
     if real_root in real_out.parents:
-        raise ChoiceError(f"--out: {out} lies inside the clean dataset {root}; give a folder outside it")
+        raise ChoiceError(f"{option}: {out} lies inside the clean dataset {root}; give a folder outside it")
     if real_out in real_root.parents:
-        raise ChoiceError(f"--out: {out} holds the clean dataset {root}; give a folder beside it")
+        raise ChoiceError(f"{option}: {out} holds the clean dataset {root}; give a folder beside it")
 
 
 def read_file(root: Path, path: str) -> bytes:
