@@ -61,7 +61,7 @@ def what_to_ask(recipe: Recipe, layout: Layout, classes: ClassTable) -> Asked:
     if not each:
         return Asked((rules,), each)
     others = {number: trained[0] if number != trained[0] else trained[1] for number in trained}
-    return Asked(tuple(replace(rules, pairs={number: others[number]}) for number in trained), each)
+    return Asked(tuple(replace(rules, victims=(number,), pairs={number: others[number]}) for number in trained), each)
 
 
 def _some_target(recipe: Recipe, classes: ClassTable) -> str | int:
