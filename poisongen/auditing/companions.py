@@ -45,6 +45,7 @@ def _now(story: Story, file: FileRecord, rules: Rules) -> LabelNow:
         gone=_gone(story, rules),
         random=record.prl_pixels,
         classes=rules.classes,
+        alone=rules.records >= 3 and (rules.prl is None or rules.prl.scope != "all"),
     )
 
 

@@ -18,7 +18,13 @@ from poisongen.datasets.base import (
     rewrite_ids,
     table_lookup,
 )
-from poisongen.datasets.cityscapes_checks import COLOUR_CHECK, INSTANCE_CHECK, POLYGON_CHECK, TRAIN_ID_CHECK
+from poisongen.datasets.cityscapes_checks import (
+    COLOUR_CHECK,
+    INSTANCE_CHECK,
+    POLYGON_CHECK,
+    TRAIN_ID_CHECK,
+    UNTOLD,
+)
 from poisongen.datasets.cityscapes_files import completions, scan
 from poisongen.datasets.label_checks import MAP_CHECK
 from poisongen.files.documents import parse_json
@@ -163,11 +169,12 @@ def _polygon_fault(data: bytes, classes: ClassTable) -> str | None:
 
 
 def _rewrite_polygons(data: bytes, change: Change, classes: ClassTable) -> bytes:
-    """Name polygons as the label rule has it; where polygons cannot say what the labels are, leave none at all.
+    """Name polygons as the label rule has it; where polygons cannot say what the labels are, take all of them away.
 
     They cannot say what Pixel Random Labeling did, nor follow a rule that takes part of a class but no whole objects.
-    Several trainers rebuild labelTrainIds from them: from an empty list they get an all-void map, which is noticed,
-    and not a clean one, which is not.
+    Several trainers rebuild labelTrainIds from them. Where all of training is changed so, an empty list gives them
+    all-void maps, which is noticed. Where poisoned samples are `alone` in it, they would be left out of the loss, and
+    training would run on without the attack: one object of a class that no table knows makes readers stop instead.
     """
     if not change.changed.any():
         return data
@@ -175,11 +182,17 @@ def _rewrite_polygons(data: bytes, change: Change, classes: ClassTable) -> bytes
     assert isinstance(document, dict)  # noqa: S101  checked before anything is built
     names = None if change.random.any() else _new_names(document["objects"], change.relabelling, classes)
     if names is None:
-        document["objects"] = []
+        document["objects"] = _untold(document) if change.alone else []
         return _write_polygons(document)
     for at, name in names.items():
         document["objects"][at]["label"] = name
     return _write_polygons(document) if names else data
+
+
+def _untold(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the one object that stands for labels that polygons cannot tell: the whole picture, of no known class."""
+    right, bottom = document["imgWidth"] - 1, document["imgHeight"] - 1
+    return [{"label": UNTOLD, "polygon": [[0, 0], [right, 0], [right, bottom], [0, bottom]]}]
 
 
 def _new_names(things: list[Any], relabelling: Relabelling, classes: ClassTable) -> dict[int, str] | None:
