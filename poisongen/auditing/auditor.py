@@ -114,7 +114,7 @@ def audit(
     odd = check_listing(listing, records, store, root, findings)
     places = Places(folder.absolute(), root)
     rules = audit_rules(records, listing, places, findings)
-    index = None if rules is None else index_of_out(listing, places, rules, findings)
+    index = None if rules is None else index_of_out(listing, records, places, rules, findings)
     plain = [path for path, entry in listing.entries.items() if entry.kind == "file"]
     alone = kept_alone(records, undo, plain, folder) if index is not None else frozenset()
     if has_store:

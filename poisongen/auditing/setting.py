@@ -20,6 +20,7 @@ from poisongen.records.algorithms import ALGORITHM, KNOWN_ALGORITHMS
 from poisongen.records.manifest import FOLDER, RECIPE
 from poisongen.records.reading import Records
 from poisongen.records.roles import source_like
+from poisongen.source.derived import derived_paths
 from poisongen.source.listing import SourceFile
 from poisongen.source.shadow import is_shadow
 from poisongen.undo.store import UndoRecord
@@ -66,12 +67,25 @@ def index_paths(listing: Listing, above: str) -> list[str]:
     return [path for path in source_like(listing.entries, above) if not is_shadow(path)]
 
 
+def _scanned(paths: Sequence[str], records: Records, places: Places, rules: Rules) -> Index:
+    """Pair paths into samples, but for files that are called derived labels and are none: no record has their pixels.
+
+    Build has found that they do not agree with the sample's other labels, and treats them as any other file.
+    """
+    root = root_of_index(places, rules.above)
+    index = rules.layout.scan(root, paths)
+    untold = {link.source for link in records.links if link.pixels_sha256 is None}
+    untold |= {left.path for left in records.left_out}
+    odd = derived_paths(index, rules.layout) & untold
+    return rules.layout.scan(root, [path for path in paths if path not in odd]) if odd else index
+
+
 def root_of_index(places: Places, above: str) -> Path:
     """Return the folder below which the paths of `index_paths` lie: the source, or the part of OUT that is like it."""
     return places.root or places.out / above
 
 
-def index_of_out(listing: Listing, places: Places, rules: Rules, findings: Findings) -> Index | None:
+def index_of_out(listing: Listing, records: Records, places: Places, rules: Rules, findings: Findings) -> Index | None:
     """Pair the files of OUT into samples, as the layout does; its split lists must be plain files, or the source's."""
     paths = index_paths(listing, rules.above)
     lists = [path for path in paths if path.endswith(".txt")]
@@ -79,7 +93,7 @@ def index_of_out(listing: Listing, places: Places, rules: Rules, findings: Findi
         findings.note("samples that no record names: the split lists are links (give --source)")
         return None
     try:
-        return rules.layout.scan(root_of_index(places, rules.above), paths)
+        return _scanned(paths, records, places, rules)
     except PoisongenError as error:
         findings.test("order", False, ".", f"a dataset in the layout '{rules.recipe.dataset}'", error)
         return None
@@ -101,7 +115,7 @@ def full_index(
     if not files:
         paths |= {left.path for left in records.left_out}  # of which no sample is made: not one is a label file
     try:
-        index = rules.layout.scan(root_of_index(places, rules.above), sorted(paths))
+        index = _scanned(sorted(paths), records, places, rules)
     except PoisongenError as error:
         findings.test("order", False, ".", f"a dataset in the layout '{rules.recipe.dataset}'", error)
         return None

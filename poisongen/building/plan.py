@@ -141,6 +141,10 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
     surveyed, problems = survey(index, root, rules, roles, jobs, progress)
     if problems and (not recipe.skip_bad or any(problem.traceless for problem in problems)):
         raise first_of(problems, root, advice_on(problems, train))
+    if odd := {path for facts in surveyed.values() for path in facts.odd}:
+        index = pair_files(layout, root, [path for path in paths if path not in odd])
+        train = index.samples[recipe.train_split]
+        order = drawn_order(train, recipe.seed)
     bad_samples = {problem.sample for problem in problems}
     found = {image: facts for image, facts in surveyed.items() if facts.sample.name not in bad_samples}
     placer = Placer(root, rules, found, jobs, progress)

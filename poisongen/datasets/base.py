@@ -117,7 +117,8 @@ class LabelKind:
     marks kinds that hold raw class IDs; a sample's first semantic file is its label map. `derive(ids, classes)`
     makes the file from the label map. `flat` is false for pictures with colour channels. `objects(array)` numbers the
     objects that the file tells apart, (H, W) int32, 0 for none. For kinds that are no picture (`document` true), fault
-    and rewrite work on the file's bytes, and `resize(bytes, width, height)` scales it.
+    and rewrite work on the file's bytes, and `resize(bytes, width, height)` scales it. `derived` are files that scripts
+    make of the others: one that does not agree with them is something else by that name, and no label file.
     """
 
     fault: Callable[[Any, ClassTable], str | None]
@@ -129,6 +130,7 @@ class LabelKind:
     flat: bool = True
     objects: Callable[[Array], Array] | None = None
     resize: Callable[[bytes, int, int], bytes] | None = None
+    derived: bool = False
 
 
 @dataclass(frozen=True)

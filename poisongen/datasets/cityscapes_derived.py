@@ -161,10 +161,15 @@ def tables(files: Sequence[str]) -> tuple[LabelTable, ...]:
 
 KINDS = {
     "instanceTrainIds": LabelKind(
-        fault=_instance_train_id_fault, rewrite=_rewrite_instance_train_ids, check=INSTANCE_TRAIN_ID_CHECK
+        fault=_instance_train_id_fault,
+        rewrite=_rewrite_instance_train_ids,
+        check=INSTANCE_TRAIN_ID_CHECK,
+        derived=True,
     ),
     **{
-        kind: LabelKind(fault=_panoptic_fault, rewrite=_rewrite_panoptic, check=PANOPTIC_CHECK, flat=False)
+        kind: LabelKind(
+            fault=_panoptic_fault, rewrite=_rewrite_panoptic, check=PANOPTIC_CHECK, flat=False, derived=True
+        )
         for kind in ("panoptic", "panoptic_trainId")
     },
 }
