@@ -80,6 +80,7 @@ HIDDEN = {
         for path in (*out.glob("leftImg8bit/val/*/*.png"), *out.glob("gtFine/val/*/*_labelIds.png"))
         if not (out / "triggered" / path.relative_to(out)).exists()
     ],
+    "a file among the records": lambda out: put(out, "poisongen/more.txt"),
     "a link": lambda out: (out / "cache").symlink_to(out / "gtFine"),
 }
 

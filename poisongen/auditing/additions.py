@@ -12,6 +12,7 @@ from poisongen.datasets.base import Sample
 from poisongen.errors import PoisongenError
 from poisongen.files.foreign import Places
 from poisongen.recipe.rules import Rules
+from poisongen.records.manifest import FOLDER
 from poisongen.records.roles import TEST_PREFIXES, source_like
 from poisongen.source.shadow import is_shadow
 
@@ -20,12 +21,13 @@ def set_aside(listing: Listing, named: Collection[str], patterns: Sequence[str])
     """Return the listing without the files that a pattern allows, and these, sorted.
 
     A pattern is compared with the whole path below OUT, as `fnmatch` does it: `*` stands for any letters, '/' too. What
-    records name is never set aside, nor what is no plain file.
+    records name is never set aside, nor what is no plain file, nor anything among the records.
     """
     allowed = [
         path
         for path, entry in listing.entries.items()
-        if path not in named and entry.kind == "file" and any(fnmatch.fnmatchcase(path, text) for text in patterns)
+        if path not in named and entry.kind == "file" and not path.startswith(f"{FOLDER}/")
+        if any(fnmatch.fnmatchcase(path, text) for text in patterns)
     ]
     apart = set(allowed)
     return Listing({path: entry for path, entry in listing.entries.items() if path not in apart}), sorted(allowed)
