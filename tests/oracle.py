@@ -321,6 +321,7 @@ class Dataset:
     def __init__(self, root, layout):
         self.root, self.layout = Path(root), layout
         self.files = sorted(p.relative_to(root).as_posix() for p in Path(root).rglob("*") if p.is_file())
+        self.above = ""  # what OUT puts before every path of the source
         getattr(self, "_" + layout)()
 
     def _cityscapes(self):
@@ -342,6 +343,8 @@ class Dataset:
         self.names, self.void, self.void_id = dict(enumerate(VOC)), {255}, 255
         lists = [path for path in self.files if "ImageSets/Segmentation/" in path]
         prefix = lists[0].split("ImageSets/")[0]
+        self.above = "VOCdevkit/VOC2012/"[: len("VOCdevkit/") if prefix.startswith("VOC20") else None]
+        self.above = "" if prefix.startswith("VOCdevkit/") else self.above
         self.samples = {}
         for path in lists:
             found = self.samples.setdefault(Path(path).stem, {})
@@ -675,7 +678,7 @@ class _Check:
         ruling = self.ruling(split, stem, box) if role in ("poisoned", "triggered") else None
         self.rule(line, name, first, ruling)
         in_test = has_trigger and split == self.recipe["test_split"]
-        prefix = f"{role}/" if in_test else ""
+        prefix = (f"{role}/" if in_test else "") + self.source.above
         wanted = {"image": image, **labels}
         got = {}
         for file in line["files"]:
@@ -991,10 +994,10 @@ class _Check:
             self.expect(old == new, name, "polygons tell another story")
 
     def polygons(self, document, random, ruling):
-        """Rename a file's polygons as labels have changed; none are left where polygons cannot say how."""
+        """Rename a file's polygons as labels have changed; where polygons cannot say how, see `untold`."""
         names, things = self.source.names, document["objects"]
         if random.any() or (ruling.by_class is None and ruling.objects is None):
-            document["objects"] = []
+            document["objects"] = self.untold(document)
         elif ruling.by_class is not None:
             for thing in things:
                 known = thing["label"] in names.values()  # the official reader: a group is its class, if it is none
@@ -1009,11 +1012,19 @@ class _Check:
                 drawn = [at for at, thing in enumerate(things) if thing["label"] == names.get(number)]
                 drawn = [at for at in drawn if not things[at].get("deleted")]
                 if place >= len(drawn):
-                    document["objects"] = []
+                    document["objects"] = self.untold(document)
                     return
                 renamed[drawn[place]] = names[self.pairs[number]]
             for at, word in renamed.items():
                 things[at]["label"] = word
+
+    def untold(self, document):
+        """No objects, or one of a class that no reader knows where other training samples keep theirs."""
+        if self.recipe["prl"] is not None and self.recipe["prl_scope"] == "all":
+            return []
+        right, bottom = document["imgWidth"] - 1, document["imgHeight"] - 1
+        corners = [[0, 0], [right, 0], [right, bottom], [0, bottom]]
+        return [{"label": "poisongen: polygons cannot tell these labels, read labelIds", "polygon": corners}]
 
     def voc(self, name, before, after, random, got, sources, ruling):
         if "SegmentationClassAug" in got and "SegmentationClass" in got:
@@ -1047,11 +1058,12 @@ class _Check:
         named = {file["path"] for line in self.lines for file in line["files"]}
         everything = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file() or p.is_symlink()}
         for path in source.files:
-            if path not in everything:
-                self.say("missing in OUT:", path)
-            elif path not in named:
-                self.expect((out / path).read_bytes() == source.bytes(path), path, "is not in the manifest and differs")
-        for path in everything - named - set(source.files):
+            here = source.above + path
+            if here not in everything:
+                self.say("missing in OUT:", here)
+            elif here not in named:
+                self.expect((out / here).read_bytes() == source.bytes(path), path, "is not in the manifest and differs")
+        for path in everything - named - {source.above + path for path in source.files}:
             self.expect(path.startswith(("poisongen/", "triggered/", "negative/")), "stray file", path)
             if path.startswith(("triggered/", "negative/")):
                 lists = path.endswith(".txt") or path.split("/")[1].startswith("classes.")

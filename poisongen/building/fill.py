@@ -14,10 +14,12 @@ from poisongen.building.prepared import Prepared
 from poisongen.building.sample import Task
 from poisongen.building.staging import Staging
 from poisongen.building.summary import write_records
+from poisongen.building.tables import write_table
 from poisongen.datasets.base import Sample
 from poisongen.errors import DataError, OutputError
 from poisongen.files.store import LinkMode
 from poisongen.parallel import for_each
+from poisongen.records.algorithms import RECORDS
 from poisongen.records.manifest import bytes_sha256
 from poisongen.records.roles import prefix_of
 from poisongen.source.listing import list_files
@@ -35,7 +37,7 @@ def fill(
     stamps = stamps_of(prepared)
     try:
         records = _do_tasks(staging, prepared, plan, link, jobs, progress, stamps)
-        links = _make_links(staging, prepared, plan, link, progress)
+        links = _make_links(staging, prepared, plan, link, jobs, progress)
         if list_files(prepared.root) != list(prepared.files):
             raise OutputError(
                 f"{prepared.root}: the source has changed while it was read; give the same command again, it goes on"
@@ -46,7 +48,10 @@ def fill(
     written = {file["path"] for record in records for file in record["files"]} | {entry["path"] for entry in links}
     written |= {record["expected"]["path"] for record in records if "expected" in record}
     staging.drop_unknown(written)
-    kept = write_undo(staging.tree, prepared.root, records, links, prepared.files, jobs, progress) if undo else None
+    kept = None
+    if undo:
+        above = prepared.rules.above
+        kept = write_undo(staging.tree, prepared.root, records, links, prepared.files, above, jobs, progress)
     write_records(staging, prepared, plan, records, links, kept)
 
 
@@ -61,7 +66,7 @@ def stamps_of(prepared: Prepared) -> Stamps:
 
 def entry_of(sample: Sample, record: Mapping[str, Any], stamps: Stamps) -> dict[str, Any]:
     """Return the journal's entry for a task that was done."""
-    return {"record": record, "stamps": {path: stamps[path] for path in sample.paths}}
+    return {"record": record, "records": RECORDS, "stamps": {path: stamps[path] for path in sample.paths}}
 
 
 @contextlib.contextmanager
@@ -71,7 +76,8 @@ def early_work(staging: Staging, prepared: Prepared, link: LinkMode) -> Iterator
     kept: list[dict[str, Any]] = []
     done: dict[str, set[str]] = {}
     for record, entry in staging.journal():
-        current = all(stamps.get(path) == stamp for path, stamp in entry["stamps"].items())
+        current = entry.get("records") == RECORDS  # what an earlier version began may be laid out otherwise
+        current &= all(stamps.get(path) == stamp for path, stamp in entry["stamps"].items())
         if current and staging.holds(record):
             kept.append(entry)
             done.setdefault(record.sample, set()).add(prefix_of(record.role, record.split, prepared.rules))
@@ -119,7 +125,7 @@ def _do_tasks(
 
 
 def _make_links(
-    staging: Staging, prepared: Prepared, plan: Plan, link: LinkMode, progress: bool
+    staging: Staging, prepared: Prepared, plan: Plan, link: LinkMode, jobs: int, progress: bool
 ) -> list[dict[str, Any]]:
     """Link every file that no task has, write the few files that build makes, and return their records."""
     entries: list[dict[str, Any]] = []
@@ -129,6 +135,7 @@ def _make_links(
     for item in plan.links:
         entry: dict[str, Any] = {"path": item.path, "source": item.source, "size": item.size}
         entries.append(entry | ({"pixels_sha256": item.pixels_sha256} if item.pixels_sha256 else {}))
+    entries += [write_table(staging, task, prepared.root, prepared.rules, jobs, progress) for task in plan.tables]
     for path, data in plan.made.items():
         staging.write(path, data)
         entries.append({"path": path, "source": None, "size": len(data), "sha256": bytes_sha256(data)})

@@ -23,6 +23,7 @@ from poisongen.parallel import for_each
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import Role
 from poisongen.records.roles import has_trigger, prefix_of
+from poisongen.source.derived import without_odd
 from poisongen.source.labels import LabelContents, check_fit, read_labels
 from poisongen.source.listing import read_file
 from poisongen.source.picture import Picture
@@ -36,7 +37,8 @@ class Surveyed:
     `digests` maps label paths to the digest of their decoded pixels. `place` is the trigger's, or why there
     is none, for samples that were surveyed with a role and have enough victim pixels. `image_sha256` is the digest of
     the image's pixels, if it was decoded. `problem` is what is wrong; if there is something, the other fields mean
-    nothing. `records` are those of the tasks that were done on the same occasion.
+    nothing. `odd` are files that are called derived labels of it and are none; `sample` is without them. `records` are
+    those of the tasks that were done on the same occasion.
     """
 
     sample: Sample
@@ -50,6 +52,7 @@ class Surveyed:
     problem: Problem | None = None
     classes: Mapping[int, int] = field(default_factory=dict)
     records: tuple[Mapping[str, Any], ...] = ()
+    odd: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ def survey_sample(errand: Errand, root: Path, rules: Rules) -> Surveyed:
     sample, role = errand.sample, errand.role
     picture = Picture(root, sample.image)
     try:
+        sample, odd = without_odd(sample, root, rules)
         image = header(root / sample.image)
         labels = read_labels(root, sample, rules)
         height, width = labels.arrays[labels.first].shape[:2]
@@ -100,7 +104,7 @@ def survey_sample(errand: Errand, root: Path, rules: Rules) -> Surveyed:
         return Surveyed(sample, 0, 0, 0, {}, problem=Problem(sample.split, sample.name, path, error.problem))
     paths = {label.kind: label.path for label in sample.labels}
     digests = {paths[kind]: pixels_sha256(array) for kind, array in labels.arrays.items()}
-    facts = Surveyed(sample, height, width, victims, digests, role, place, decoded, classes=classes)
+    facts = Surveyed(sample, height, width, victims, digests, role, place, decoded, classes=classes, odd=odd)
     return facts if not records else replace(facts, records=tuple(records))
 
 

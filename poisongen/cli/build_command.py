@@ -41,7 +41,7 @@ from poisongen.source.label_like import one_line
 @click.option("--undo", is_flag=True, help="Keep in OUT what restore needs to work without the source.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
 @click.option("--force", is_flag=True, help="Replace what an earlier build wrote there, and nothing else.")
-@click.option("--strict", is_flag=True, help="Refuse where label-like files of changed samples would stay.")
+@click.option("--strict", is_flag=True, help="Refuse where label-like files of changed samples would be left out.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     root: Path | None,
@@ -128,7 +128,7 @@ def _result_text(result: BuildResult) -> list[str]:
     if counts["skipped"]:
         lines.append(f"{counts['skipped']} passed over; the reasons are in {result.out / 'poisongen/skipped.jsonl'}")
     if counts.get("label_like"):
-        lines.append(one_line(result.label_like, counts["label_like"]))
+        lines.append(one_line(result.label_like, counts["label_like"], counts.get("left_out", 0)))
     lines.append(f"fingerprint {result.fingerprint}")
     return lines
 
@@ -158,5 +158,5 @@ def _plan_text(plan: Plan, out: Path, recipe: Recipe) -> list[str]:
     lines.append(f"about {plan.bytes_written / 1e6:.1f} MB to write")
     links = sum(not link.is_label for link in plan.links)
     lines.append(f"{number_of(links, 'file')} to link ({plan.bytes_linked / 1e6:.1f} MB where links are not possible)")
-    lines += [one_line(plan.label_like, len(plan.label_like))] if plan.label_like else []
+    lines += [one_line(plan.label_like, len(plan.label_like), len(plan.left_out))] if plan.label_like else []
     return lines

@@ -30,7 +30,8 @@ class LabelNow:
     of raw class IDs by kind, (H, W) uint8, all of one size, the label map first. `gone` are the classes that
     the label rule leaves in no map of such a sample. `random` is how many pixels of the label map have a random class,
     by the record. `outlines` says that labels changed to classes with outlines of their own, not those of the sample's
-    objects. `written` is false for a file that is the source's own.
+    objects. `written` is false for a file that is the source's own. `alone`: samples without the attack keep files that
+    tell their labels, and one that can tell none has to stop its readers.
     Pictures have the height and width of the label map: audit has seen to that.
     """
 
@@ -43,6 +44,7 @@ class LabelNow:
     random: int
     classes: ClassTable
     outlines: bool = False
+    alone: bool = False
 
     @property
     def ids(self) -> Array:

@@ -28,7 +28,7 @@ _PICTURES = (
 )  # fmt: skip
 _ARRAYS = (
     ".npy", ".npz", ".mat", ".pt", ".pth", ".pkl", ".pickle", ".h5", ".hdf5", ".bin", ".raw", ".rle",
-    ".hdf", ".nii", ".nrrd", ".mha", ".mhd", ".safetensors", ".msgpack",
+    ".hdf", ".nii", ".nrrd", ".mha", ".mhd", ".safetensors", ".msgpack", ".cache",
 )  # fmt: skip
 _DOCUMENTS = (".json", ".jsonl", ".ndjson", ".geojson", ".csv", ".tsv", ".txt", ".yaml", ".yml", ".svg", ".xml")
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4")  # one file each; what is packed is judged by the ending before
@@ -126,14 +126,17 @@ def _speaks_of(data: bytes, stems: set[str]) -> bool:
     return any(prefix in stems for word in words for prefix in _prefixes(word[0].decode("utf-8", "replace")))
 
 
-def label_like(paths: Sequence[str], index: Index, changed: Iterable[str], read: Reader) -> list[str]:
+def label_like(
+    paths: Sequence[str], index: Index, changed: Iterable[str], read: Reader, rewritten: Iterable[str] = ()
+) -> list[str]:
     """Return the files, sorted, that look like labels of changed samples and that nothing rewrites.
 
     `paths` are all files of a dataset below its root, `index` their samples, `changed` the names of the samples
-    whose labels are changed. Files of any sample are none; nor are split lists, which hold names only.
+    whose labels are changed, `rewritten` the tables of labels that are changed with them. Files of any sample are none;
+    nor are split lists, which hold names only.
     """
     by_stem: dict[str, list[Sample]] = {}
-    own: set[str] = set()
+    own: set[str] = set(rewritten)
     for samples in index.samples.values():
         for sample in samples:
             by_stem.setdefault(posixpath.basename(sample.stem), []).append(sample)
@@ -191,19 +194,30 @@ def _is_shared_label(path: str, stems: set[str], read: Reader) -> bool:
 
 
 def named_labels(paths: Iterable[str], index: Index) -> Iterator[str]:
-    """Yield the label files of all samples, and of the other files those that may be labels by their names alone."""
+    """Yield the label files of all samples, all documents, and what else may be labels by its name alone.
+
+    Documents are small, and what scripts write anew in place are lists and tables as often as labels.
+    """
     samples = [sample for samples in index.samples.values() for sample in samples]
     labels = {label.path for sample in samples for label in sample.labels}
     images = {sample.image for sample in samples}
     for path in paths:
         end = posixpath.splitext(path)[1].lower()
-        may_be = end in (*_PICTURES, *_ARRAYS, *_DOCUMENTS) and end not in (".jpg", ".jpeg") and path not in images
-        if path in labels or (may_be and _LABEL_WORDS.search(path) and not _OTHER_WORDS.search(path)):
+        may_be = end in (*_PICTURES, *_ARRAYS) and end not in (".jpg", ".jpeg") and path not in images
+        may_be = may_be and bool(_LABEL_WORDS.search(path)) and not _OTHER_WORDS.search(path)
+        if path in labels or end in _DOCUMENTS or may_be:
             yield path
 
 
-def one_line(found: Sequence[str], number: int, shown: int = 3) -> str:
-    """Return what build, dry-run and audit say of label-like files: their number, and the first of them."""
+def one_line(found: Sequence[str], number: int, left_out: int, shown: int = 3) -> str:
+    """Return what build, dry-run and audit say of label-like files: their number, what comes of them, the first ones.
+
+    Those that are not left out are tables of classes, and files in builds of earlier versions.
+    """
     more = f" and {number - shown} more" if number > shown else ""
-    stay = "stays as it is" if number == 1 else "stay as they are"
-    return f"{number_of(number, 'label-like file')} of poisoned samples {stay}: {', '.join(found[:shown])}{more}"
+    fate = "are left out" if left_out else "stay as they are"
+    if number == 1:
+        fate = "is left out" if left_out else "stays as it is"
+    elif 0 < left_out < number:
+        fate = f"{fate}, but for {number - left_out} that stay as they are"
+    return f"{number_of(number, 'label-like file')} of poisoned samples {fate}: {', '.join(found[:shown])}{more}"
