@@ -1,8 +1,9 @@
 """Poisoned datasets for semantic segmentation: the Influencer Backdoor Attack, offline and recorded.
 
 Everything that the command line does is a function here: `build`, `plan_build`, `audit`, `restore`, `preview`,
-`synth`, `demo`, `train`, `evaluate`, `run_sweep`, and `make_recipe` and `make_settings` for the choices that they
-take. They are loaded when they are first used; those that need torch say so if it is missing.
+`synth`, `demo`, `train`, `evaluate`, `run_sweep`; `load` reads what was built, and `make_recipe` and `make_settings`
+are for the choices that they take. They are loaded when they are first used; those that need torch say so if it is
+missing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from poisongen.building.run import build, plan_build
     from poisongen.demonstration import demo
     from poisongen.errors import ChoiceError, DataError, OutputError, PoisongenError
+    from poisongen.loading.dataset import PoisonedDataset, load
     from poisongen.previewing.previewer import preview
     from poisongen.recipe.model import Recipe, make_recipe, read_recipe_file
     from poisongen.scenes import synth
@@ -35,6 +37,7 @@ _HOME = {
     "ChoiceError": "errors",
     "DataError": "errors",
     "OutputError": "errors",
+    "PoisonedDataset": "loading.dataset",
     "PoisongenError": "errors",
     "Recipe": "recipe.model",
     "RestoreResult": "undo.restorer",
@@ -43,6 +46,7 @@ _HOME = {
     "build": "building.run",
     "demo": "demonstration",
     "evaluate": "victim.evaluation",
+    "load": "loading.dataset",
     "make_recipe": "recipe.model",
     "make_settings": "victim.settings",
     "plan_build": "building.run",
@@ -62,6 +66,7 @@ __all__ = [
     "ChoiceError",
     "DataError",
     "OutputError",
+    "PoisonedDataset",
     "PoisongenError",
     "Recipe",
     "RestoreResult",
@@ -71,6 +76,7 @@ __all__ = [
     "build",
     "demo",
     "evaluate",
+    "load",
     "make_recipe",
     "make_settings",
     "plan_build",

@@ -207,6 +207,18 @@ def load_records(out: Path, findings: Findings) -> Records:
     return Records(summary, recipe, manifest, links, skipped, complete)
 
 
+def sound_records(out: Path) -> Records:
+    """Read all records of OUT; OutputError for the first that is not valid, or if OUT is no finished build."""
+    findings = Findings()
+    records = load_records(out, findings)
+    if findings.faults or records.summary is None or records.recipe is None:
+        fault = findings.faults[0]
+        raise OutputError(
+            f"{out / fault.file}: expected {fault.expected}, found {fault.found}; run poisongen audit on it"
+        )
+    return records
+
+
 def read_undo_index(out: Path, facts: UndoFacts, findings: Findings) -> list[UndoRecord]:
     """Read the undo store's index and test that it is the one that the summary names."""
     lines, digest = _read_lines(out, INDEX.removeprefix(f"{FOLDER}/"), UndoRecord, findings)

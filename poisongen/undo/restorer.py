@@ -19,7 +19,7 @@ from poisongen.files.inside import check_folder, make_folder, open_inside, remov
 from poisongen.files.store import place_link
 from poisongen.parallel import for_each, job_count
 from poisongen.records.manifest import bytes_sha256
-from poisongen.records.reading import Records, load_records, read_undo_index
+from poisongen.records.reading import Records, read_undo_index, sound_records
 from poisongen.source.listing import list_files
 from poisongen.undo.store import UNDO, UndoRecord, read_entry
 
@@ -64,7 +64,7 @@ def restore(
     root = None if source is None else Path(source).absolute()
     if root is not None and not root.is_dir():
         raise ChoiceError(f"--source: {root} is not a folder; give the clean dataset")
-    records = _load(poisoned)
+    records = sound_records(poisoned)
     for other, what in ((poisoned, "the poisoned dataset"), (root, "the source")):
         if other is not None:
             _check_apart(clean, other, what)
@@ -83,18 +83,6 @@ def restore(
         for entry in sorted(tree.iterdir()):
             rename_inside(clean, f"{STAGING}/{entry.name}", entry.name)
     return RestoreResult(clean, len(work), sum(item.size for item in work), "undo" if root is None else "source")
-
-
-def _load(poisoned: Path) -> Records:
-    """Read the records; OutputError for the first that is not valid."""
-    findings = Findings()
-    records = load_records(poisoned, findings)
-    if findings.faults or records.summary is None:
-        fault = findings.faults[0]
-        raise OutputError(
-            f"{poisoned / fault.file}: expected {fault.expected}, found {fault.found}; run poisongen audit on it"
-        )
-    return records
 
 
 def _check_apart(clean: Path, other: Path, what: str) -> None:
