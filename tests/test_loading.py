@@ -18,7 +18,7 @@ from poisongen.records.manifest import SampleRecord
 from tests.conftest import manifest
 
 CITYSCAPES = {"dataset": "cityscapes", "strategy": "nn", "trigger_size": 9, "max_distance": 30, "rate": 0.3}
-NEGATIVES = CITYSCAPES | {"only_if": ["present:person"], "negatives": "100%", "allow_fewer": True, "strategy": "random"}
+NEGATIVES = CITYSCAPES | {"decoy": "flower", "negatives": 2, "strategy": "random"}
 VOC = {"dataset": "voc", "strategy": "random", "trigger_size": 9, "rate": 0.3}
 
 
@@ -66,7 +66,7 @@ def test_load_hands_out_what_the_manifest_says(cityscapes, voc, tmp_path, recipe
     assert len(data["train"].of("poisoned")) == result.counts["poisoned"]
     negatives = len(data["train"].of("negative")) + len(data.negative)
     assert negatives == result.counts.get("negative", 0)
-    assert ("negative" in data) == (len(data.negative) > 0)
+    assert ("negative" in data) == (len(data.negative) > 0) == (recipe is NEGATIVES)
     assert all(sample.split == "val" for sample in (*data.triggered, *data.negative))
     assert {sample.role for sample in data["val"]} <= {None, "completed"}
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from poisongen.auditing.cards import check_cards
 from poisongen.auditing.contents import QUICK_FILES, check_contents, check_some
 from poisongen.auditing.faults import CHECKS, Fault, Findings
 from poisongen.auditing.obey import check_counts, check_record, check_skipped
@@ -118,6 +119,7 @@ def audit(
         check_source_listing(source_files, records, left_out, findings)
         if has_store:
             check_store_listing(source_files, undo, findings)
+    check_cards(records, places, rules if index is not None else None, findings)
     skips: list[PassedOver] = []
     if rules is not None:
         _check_rules(records, rules, findings)
@@ -147,7 +149,8 @@ def _label_like(
         except (Refused, OSError):
             return None
 
-    paths = [path for path in listing.entries if path.split("/")[0] not in OWN_FOLDERS]
+    cards = records.summary.cards.files if records.summary is not None and records.summary.cards is not None else {}
+    paths = [path for path in listing.entries if path.split("/")[0] not in OWN_FOLDERS and path not in cards]
     changed = {r.sample for r in records.manifest if changes_labels(r.role, r.split, rules)}
     found = tuple(label_like(sorted(paths), index, changed, read))
     said = None if records.summary is None else records.summary.counts.get("label_like")

@@ -72,6 +72,10 @@ def check_listing(
     sizes = {link.path: link.size for link in records.links}
     # Builds of earlier versions do not say the sizes of the files in their manifest.
     sizes |= {f.path: f.size for record in records.manifest for f in record.files if f.size is not None}
+    cards = records.summary.cards if records.summary is not None else None
+    if cards is not None:
+        may_link |= dict.fromkeys(cards.files, False)
+        sizes |= {path: file.size for path, file in cards.files.items()}
     for path, link_allowed in may_link.items():
         entry, sample = listing.entries.get(path), samples.get(path, "")
         found = "nothing" if entry is None else {"link": "a symbolic link", "other": "no plain file"}.get(entry.kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -13,7 +14,17 @@ from typing import Any, TextIO
 from poisongen.errors import DataError, OutputError
 from poisongen.files.documents import LARGEST_JSON, parse_json, parse_record, read_text
 from poisongen.records.algorithms import refuse_newer
-from poisongen.records.manifest import FOLDER, LINKS, MANIFEST, RECIPE, SKIPPED, SUMMARY, LinkRecord, SampleRecord
+from poisongen.records.manifest import (
+    FOLDER,
+    LINKS,
+    MANIFEST,
+    RECIPE,
+    SKIPPED,
+    SUMMARY,
+    CardFacts,
+    LinkRecord,
+    SampleRecord,
+)
 from poisongen.undo.store import INDEX, UNDO, UndoRecord, undo_paths
 
 LONGEST_LINE = 2**20  # characters; a record has a few thousand
@@ -41,6 +52,16 @@ def records(path: Path, model: type[SampleRecord] | type[LinkRecord] | type[Undo
         raise OutputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
+def card_sizes(out: Path) -> dict[str, int]:
+    """Return the cards that a finished build's summary names, with their sizes; none in builds of older versions."""
+    try:
+        summary = parse_json(read_text(out / FOLDER / SUMMARY, LARGEST_JSON))
+        cards = CardFacts.model_validate_json(json.dumps(summary["cards"]))
+    except (DataError, ValueError, RecursionError, KeyError, TypeError):
+        return {}  # what is wrong with the summary is another's matter
+    return {path: file.size for path, file in cards.files.items()}
+
+
 def explained_paths(out: Path) -> set[str]:
     """Return the paths, below OUT, of every file that the records of a finished build name, records included."""
     folder = out / FOLDER
@@ -50,6 +71,7 @@ def explained_paths(out: Path) -> set[str]:
         summary = parse_json(read_text(folder / SUMMARY, LARGEST_JSON))
         refuse_newer(summary if isinstance(summary, dict) else {}, out)
     paths = {f"{FOLDER}/{name}" for name in (RECIPE, MANIFEST, SKIPPED, LINKS, SUMMARY)}
+    paths.update(card_sizes(out))
     for record in records(folder / MANIFEST, SampleRecord):
         paths.update(file.path for file in record.files)
         paths.update([record.expected.path] if record.expected is not None else [])
@@ -67,6 +89,7 @@ def written_sizes(out: Path) -> dict[str, int | None]:
     for record in records(out / FOLDER / MANIFEST, SampleRecord):
         sizes.update((file.path, file.size) for file in record.files)
     sizes.update((link.path, link.size) for link in records(out / FOLDER / LINKS, LinkRecord))
+    sizes.update(card_sizes(out))
     return sizes
 
 

@@ -23,6 +23,7 @@ from poisongen.records.manifest import (
     RECIPE,
     SKIPPED,
     SUMMARY,
+    CardFacts,
     Count,
     LinkRecord,
     RelativePath,
@@ -75,6 +76,7 @@ class Summary(BaseModel):
     digests: Annotated[dict[str, Sha256], Field(max_length=1000)]
     source: Sha256
     undo: UndoFacts | None = None
+    cards: CardFacts | None = None
 
 
 @dataclass(frozen=True)
