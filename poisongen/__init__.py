@@ -1,9 +1,9 @@
 """Poisoned datasets for semantic segmentation: the Influencer Backdoor Attack, offline and recorded.
 
 Everything that the command line does is a function here: `build`, `plan_build`, `audit`, `restore`, `preview`,
-`synth`, `demo`, `train`, `evaluate`, `run_sweep`; `load` reads what was built, and `make_recipe` and `make_settings`
-are for the choices that they take. They are loaded when they are first used; those that need torch say so if it is
-missing.
+`export_webdataset`, `synth`, `demo`, `train`, `evaluate`, `run_sweep`; `load` reads what was built, and `make_recipe`
+and `make_settings` are for the choices that they take. They are loaded when they are first used; those that need torch
+say so if it is missing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from poisongen.building.run import build, plan_build
     from poisongen.demonstration import demo
     from poisongen.errors import ChoiceError, DataError, OutputError, PoisongenError
+    from poisongen.exporting.webdataset import ExportResult, export_webdataset
     from poisongen.loading.dataset import PoisonedDataset, load
     from poisongen.previewing.previewer import preview
     from poisongen.recipe.model import Recipe, make_recipe, read_recipe_file
@@ -36,6 +37,7 @@ _HOME = {
     "CellResult": "victim.sweep",
     "ChoiceError": "errors",
     "DataError": "errors",
+    "ExportResult": "exporting.webdataset",
     "OutputError": "errors",
     "PoisonedDataset": "loading.dataset",
     "PoisongenError": "errors",
@@ -46,6 +48,7 @@ _HOME = {
     "build": "building.run",
     "demo": "demonstration",
     "evaluate": "victim.evaluation",
+    "export_webdataset": "exporting.webdataset",
     "load": "loading.dataset",
     "make_recipe": "recipe.model",
     "make_settings": "victim.settings",
@@ -65,6 +68,7 @@ __all__ = [
     "CellResult",
     "ChoiceError",
     "DataError",
+    "ExportResult",
     "OutputError",
     "PoisonedDataset",
     "PoisongenError",
@@ -76,6 +80,7 @@ __all__ = [
     "build",
     "demo",
     "evaluate",
+    "export_webdataset",
     "load",
     "make_recipe",
     "make_settings",
