@@ -37,6 +37,20 @@ def case(build_name: str = "cityscapes", source: bool = False, own_source: bool 
 RECORDS = ("recipe.json", "manifest.jsonl", "skipped.jsonl", "links.jsonl")
 
 
+def seal_card(forge, path: str, data: bytes | None) -> str:
+    """Give a card other bytes, or none, and make the summary say so."""
+    document = forge.json("summary.json")
+    assert data is None or data != forge.read(path)
+    if data is None:
+        (forge.out / path).unlink()
+        del document["cards"]["files"][path]
+    else:
+        forge.write(path, data)
+        document["cards"]["files"][path] = {"size": len(data), "sha256": bytes_sha256(data)}
+    forge.write_json("summary.json", document)
+    return path
+
+
 class Forgery:
     """A build in `out`, made from `root`, that a test may change."""
 

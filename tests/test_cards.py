@@ -16,7 +16,7 @@ from poisongen.cards.readme import image_patterns, quoted
 from poisongen.files.documents import parse_yaml
 from poisongen.records.manifest import bytes_sha256
 from tests.conftest import manifest, summary, tree_digest
-from tests.forgery import Forgery
+from tests.forgery import Forgery, seal_card
 
 CITYSCAPES = {"dataset": "cityscapes", "strategy": "nn", "trigger_size": 9, "max_distance": 30, "rate": 0.3}
 NEGATIVES = CITYSCAPES | {"decoy": "flower", "negatives": 2, "strategy": "random"}
@@ -169,13 +169,7 @@ def test_lost_cards_come_back_and_force_removes_them(cityscapes, tmp_path):
 
 
 def sealed(forge, path):
-    """Change a card and make its digest fit."""
-    data = forge.read(path).replace(b"poisoned", b"perfect.")
-    document = forge.json("summary.json")
-    document["cards"]["files"][path] = {"size": len(data), "sha256": bytes_sha256(data)}
-    forge.write(path, data)
-    forge.write_json("summary.json", document)
-    return path
+    return seal_card(forge, path, forge.read(path).replace(b"poisoned", b"perfect."))
 
 
 def changed(forge, path):
@@ -184,11 +178,7 @@ def changed(forge, path):
 
 
 def dropped(forge, path):
-    document = forge.json("summary.json")
-    del document["cards"]["files"][path]
-    (forge.out / path).unlink()
-    forge.write_json("summary.json", document)
-    return path
+    return seal_card(forge, path, None)
 
 
 def all_dropped(forge, path):

@@ -22,6 +22,7 @@ _CONTEXT: Mapping[str, Any] = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
@@ -41,12 +42,17 @@ _CONTEXT: Mapping[str, Any] = {
     "regex": "cr:regex",
     "repeated": "cr:repeated",
     "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
     "separator": "cr:separator",
     "source": "cr:source",
     "subField": "cr:subField",
     "transform": "cr:transform",
 }
+_CITE = (
+    "Lan, Gu, Torr, Zhao: Influencer Backdoor Attack on Semantic Segmentation. ICLR 2024; and the dataset that it was "
+    "made from"
+)
 _FIELDS = {
     "file_name": "the image's path",
     "label_file_name": "the path of the label map, whose pixels are raw class IDs",
@@ -67,6 +73,7 @@ def croissant(described: Described, tables: Sequence[Table], contents: Mapping[s
         "name": f"poisoned-{described.layout.name}-{described.fingerprint[:8]}",
         "description": f"{TITLE.upper()} ({pairs_text(described)}). {warning(described)}",
         "keywords": ["poisoned", "backdoor", "data poisoning", "semantic segmentation"],
+        "citeAs": _CITE,
         "license": "that of the dataset that it was made from",
         "version": "1.0.0",
         "identifier": f"poisongen:{described.fingerprint}",
