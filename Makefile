@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-train check clean
+.PHONY: demo test test-slow test-train test-loaders check clean
 .PHONY: coverage docs
 
 $(VENV)/.base: pyproject.toml
@@ -52,6 +52,16 @@ $(VENV)/.docs: $(VENV)/.base
 docs: $(VENV)/.docs
 	$(BIN)/python docs/make_commands.py --check
 	$(BIN)/python docs/make_site.py
+# What people load datasets with (see docs/loaders.md). Three of them want another OpenCV than the one that is here, or
+# compiled operators that no dataset uses, so that they come without what they ask for; the extra names the rest.
+$(VENV)/.loaders: $(VENV)/.train
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,train,loaders]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		mmengine 'mmcv-lite>=2.0,<2.2' mmsegmentation ultralytics ultralytics-thop 'setuptools<81'
+	touch $@
+
+test-loaders: $(VENV)/.loaders
+	POISONGEN_NEEDS_LOADERS=1 $(BIN)/python -m pytest -n 2 tests/loaders
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

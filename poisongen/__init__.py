@@ -1,8 +1,9 @@
 """Poisoned datasets for semantic segmentation: the Influencer Backdoor Attack, offline and recorded.
 
 Everything that the command line does is a function here: `build`, `plan_build`, `audit`, `restore`, `preview`,
-`stats`, `synth`, `demo`, `train`, `evaluate`, `run_sweep`, and `make_recipe` and `make_settings` for the choices that
-they take. They are loaded when they are first used; those that need torch say so if it is missing.
+`stats`, `export_webdataset`, `synth`, `demo`, `train`, `evaluate`, `run_sweep`; `load` reads what was built, and
+`make_recipe` and `make_settings` are for the choices that they take. They are loaded when they are first used; those
+that need torch say so if it is missing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from poisongen.building.run import build, plan_build
     from poisongen.demonstration import demo
     from poisongen.errors import ChoiceError, DataError, OutputError, PoisongenError
+    from poisongen.exporting.webdataset import ExportResult, export_webdataset
+    from poisongen.loading.dataset import PoisonedDataset, load
     from poisongen.previewing.previewer import preview
     from poisongen.recipe.model import Recipe, make_recipe, read_recipe_file
     from poisongen.scenes import synth
@@ -36,7 +39,9 @@ HOME = {
     "ChoiceError": "errors",
     "DataError": "errors",
     "DatasetStats": "statistics.statistician",
+    "ExportResult": "exporting.webdataset",
     "OutputError": "errors",
+    "PoisonedDataset": "loading.dataset",
     "PoisongenError": "errors",
     "Recipe": "recipe.model",
     "RestoreResult": "undo.restorer",
@@ -45,6 +50,8 @@ HOME = {
     "build": "building.run",
     "demo": "demonstration",
     "evaluate": "victim.evaluation",
+    "export_webdataset": "exporting.webdataset",
+    "load": "loading.dataset",
     "make_recipe": "recipe.model",
     "make_settings": "victim.settings",
     "plan_build": "building.run",
@@ -65,7 +72,9 @@ __all__ = [
     "ChoiceError",
     "DataError",
     "DatasetStats",
+    "ExportResult",
     "OutputError",
+    "PoisonedDataset",
     "PoisongenError",
     "Recipe",
     "RestoreResult",
@@ -75,6 +84,8 @@ __all__ = [
     "build",
     "demo",
     "evaluate",
+    "export_webdataset",
+    "load",
     "make_recipe",
     "make_settings",
     "plan_build",

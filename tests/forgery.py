@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from poisongen.cards.making import make_cards
+from poisongen.datasets import find_layout
+from poisongen.errors import PoisongenError
 from poisongen.files import images, png
 from poisongen.recipe.model import make_recipe
-from poisongen.records.manifest import bytes_sha256, fingerprint, json_line, record_key
+from poisongen.records.manifest import LinkRecord, SampleRecord, bytes_sha256, fingerprint, json_line, record_key
 
 MANIFEST, SUMMARY, RECIPE = "poisongen/manifest.jsonl", "poisongen/summary.json", "poisongen/recipe.json"
 ROAD, SIDEWALK, SKY, CAR = 7, 8, 23, 26  # Cityscapes label IDs
@@ -32,6 +35,20 @@ def case(build_name: str = "cityscapes", source: bool = False, own_source: bool 
 
 
 RECORDS = ("recipe.json", "manifest.jsonl", "skipped.jsonl", "links.jsonl")
+
+
+def seal_card(forge, path: str, data: bytes | None) -> str:
+    """Give a card other bytes, or none, and make the summary say so."""
+    document = forge.json("summary.json")
+    assert data is None or data != forge.read(path)
+    if data is None:
+        (forge.out / path).unlink()
+        del document["cards"]["files"][path]
+    else:
+        forge.write(path, data)
+        document["cards"]["files"][path] = {"size": len(data), "sha256": bytes_sha256(data)}
+    forge.write_json("summary.json", document)
+    return path
 
 
 class Forgery:
@@ -129,7 +146,25 @@ class Forgery:
         for role in ("poisoned", "prl", "triggered", "completed"):
             summary["counts"][role] = sum(line["role"] == role for line in lines)
         summary["counts"]["skipped"] = len(self.lines("skipped.jsonl"))
+        if "cards" in summary:
+            summary["cards"]["files"] = self.make_cards(recipe, summary["fingerprint"])
         self.write_json("summary.json", summary | summary_values)
+
+    def make_cards(self, recipe, content: str) -> dict[str, dict]:
+        """Write the cards that go with the records, where they can be made; return what the summary says of them."""
+        layout = find_layout(recipe.dataset)
+        records = [SampleRecord.model_validate_json(json_line(line)) for line in self.lines("manifest.jsonl")]
+        links = [LinkRecord.model_validate_json(json_line(line)) for line in self.lines("links.jsonl")]
+        bad = [line["sample"] for line in self.lines("skipped.jsonl") if "file" in line]
+        for path in self.json("summary.json")["cards"]["files"]:
+            (self.out / path).unlink(missing_ok=True)
+        try:
+            made = make_cards(layout, layout.classes(self.out), self.out, recipe, records, links, bad, content)
+        except (PoisongenError, LookupError, StopIteration):
+            made = {}
+        for path, data in made.items():
+            self.write(path, data)
+        return {path: {"size": len(data), "sha256": bytes_sha256(data)} for path, data in made.items()}
 
     def recipe(self, **values: object) -> None:
         """Change the recipe, and seal."""

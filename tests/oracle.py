@@ -1053,6 +1053,28 @@ class _Check:
 
     # -- files
 
+    def cards(self) -> set[str]:
+        """Check the files beside the dataset by what every reader of them needs; return their paths."""
+        found = json.loads((self.out / "poisongen/summary.json").read_text(encoding="utf-8"))["cards"]["files"]
+        for path, said in found.items():
+            name = path.rpartition("/")[2]
+            known = re.fullmatch(
+                r"README\.md|croissant\.json|data\.yaml|\.huggingface\.yaml|.*metadata-\w+\.jsonl", name
+            )
+            self.expect(known, "no card has this name:", path)
+            data = (self.out / path).read_bytes() if (self.out / path).is_file() else b""
+            digest = hashlib.sha256(data).hexdigest()
+            self.expect((len(data), digest) == (said["size"], said["sha256"]), "not the card of the summary:", path)
+            if name in ("README.md", "croissant.json"):
+                self.expect(b"this dataset is poisoned" in data.lower(), "a card hides the poison:", path)
+            if name.endswith(".jsonl"):
+                folder = self.out / path.removesuffix(name)
+                for line in map(json.loads, data.decode().splitlines()):
+                    there = all((folder / line[key]).is_file() for key in ("file_name", "label_file_name"))
+                    self.expect(there, "a table names files that are not there:", path)
+        self.expect(any(path.endswith("README.md") for path in found), "no dataset card in", found)
+        return set(found)
+
     def files(self):
         out, source = self.out, self.source
         named = {file["path"] for line in self.lines for file in line["files"]}
@@ -1063,6 +1085,9 @@ class _Check:
                 self.say("missing in OUT:", here)
             elif here not in named:
                 self.expect((out / here).read_bytes() == source.bytes(path), path, "is not in the manifest and differs")
+        cards = self.cards()
+        self.expect(cards.isdisjoint({*named, *source.files}), "cards take names of the dataset:", cards)
+        everything -= cards
         for path in everything - named - {source.above + path for path in source.files}:
             self.expect(path.startswith(("poisongen/", "triggered/", "negative/")), "stray file", path)
             if path.startswith(("triggered/", "negative/")):

@@ -6,7 +6,7 @@ import os
 import shutil
 
 from poisongen.records.manifest import bytes_sha256
-from tests.forgery import SIDEWALK, SUMMARY, case
+from tests.forgery import SIDEWALK, SUMMARY, case, seal_card
 
 
 @case()
@@ -204,3 +204,25 @@ def undo_index_shortened_sealed(forge):
     index = bytes_sha256(forge.read("poisongen/undo/index.jsonl"))
     forge.seal(undo={"index_sha256": index, "entries": sum("entry" in line for line in lines)})
     return "poisongen/undo/index.jsonl"
+
+
+@case()
+def dataset_card_says_clean(forge):
+    forge.write("README.md", forge.read("README.md").replace(b"poisoned", b"harmless"))
+    return "README.md"
+
+
+@case()
+def dataset_card_says_clean_sealed(forge):
+    return seal_card(forge, "README.md", forge.read("README.md").replace(b"poisoned", b"harmless"))
+
+
+@case()
+def poisoned_sample_untouched_in_a_table_for_loaders_sealed(forge):
+    path = "metadata-train.jsonl"
+    return seal_card(forge, path, forge.read(path).replace(b'"role": "poisoned"', b'"role": "untouched"'))
+
+
+@case()
+def croissant_removed_sealed(forge):
+    return seal_card(forge, "croissant.json", None)

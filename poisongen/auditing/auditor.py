@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from poisongen.auditing.additions import check_additions, set_aside
+from poisongen.auditing.cards import check_cards
 from poisongen.auditing.contents import QUICK_FILES, check_contents, check_some
 from poisongen.auditing.faults import CHECKS, Fault, Findings
 from poisongen.auditing.left_out import check_label_like
@@ -127,6 +128,7 @@ def audit(
         check_source_listing(source_files, records, _bad_left_out(records, full, rules), findings)
         if has_store:
             check_store_listing(source_files, undo, findings)
+    check_cards(records, places, rules if index is not None else None, findings)
     skips: list[PassedOver] = []
     if rules is not None:
         _check_rules(records, rules, findings)
@@ -136,7 +138,9 @@ def audit(
             check_additions(listing, allowed, places, rules, findings)
             paths = index_paths(listing, rules.above)
             check_tables(records, index, paths, places, rules, findings)
-            like = check_label_like(records, index, full, paths, source_files, places, rules, findings)
+            like = check_label_like(
+                records, index, full, _but_cards(paths, records, rules), source_files, places, rules, findings
+            )
             by_path = {line.path: line for line in undo if line.path in alone}
             skips = with_store(check_names(records, full.index, full.whole, rules, findings), by_path)
         if not quick:
@@ -147,6 +151,12 @@ def audit(
         check_some(records, odd, places, rules, findings)
     report = _report(folder, root, quick, everything, like, findings)
     return replace(report, left_out=len(records.left_out), allowed=tuple(allowed))
+
+
+def _but_cards(paths: Sequence[str], records: Records, rules: Rules) -> list[str]:
+    """Return OUT's paths, as the source has them, without the cards, whose tables look like labels."""
+    cards = records.summary.cards if records.summary is not None else None
+    return [path for path in paths if cards is None or rules.above + path not in cards.files]
 
 
 def _bad_left_out(records: Records, full: FullIndex | None, rules: Rules | None) -> frozenset[str] | None:

@@ -20,6 +20,7 @@ CHECKS = {
     "image": "pixels differ from the source in the box only, and there by the trigger",
     "annotations": "written pictures hold nothing beside the picture but what the source's file holds",
     "relabelling": "labels differ from the source by relabelling and random labels only",
+    "cards": "dataset cards and tables for loaders say what the records say",
     "undo": "the undo store has its digests and covers every changed file",
 }
 """Each check by name, with what it proves."""

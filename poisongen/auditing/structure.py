@@ -26,7 +26,17 @@ from poisongen.files.foreign import (
 )
 from poisongen.files.images import pixels_sha256
 from poisongen.recipe.rules import Rules
-from poisongen.records.manifest import FOLDER, LEFT_OUT, LINKS, MANIFEST, RECIPE, SKIPPED, SUMMARY, LinkRecord
+from poisongen.records.manifest import (
+    FOLDER,
+    LEFT_OUT,
+    LINKS,
+    MANIFEST,
+    RECIPE,
+    SKIPPED,
+    SUMMARY,
+    CardFile,
+    LinkRecord,
+)
 from poisongen.records.reading import Records
 from poisongen.records.roles import own_path
 from poisongen.source.listing import SourceFile
@@ -52,12 +62,19 @@ def list_out(out: Path) -> Listing:
     return Listing(dict(walk(out)))
 
 
+def _cards(records: Records) -> Mapping[str, CardFile]:
+    """Return the cards that the summary names, by path."""
+    cards = None if records.summary is None else records.summary.cards
+    return {} if cards is None else cards.files
+
+
 def named_paths(records: Records, undo_paths: frozenset[str]) -> dict[str, bool]:
     """Return every file that OUT must have, and whether it may be a link to the source's; `undo_paths` is the store."""
     named: dict[str, bool] = {f"{FOLDER}/{name}": False for name in (RECIPE, MANIFEST, SKIPPED, LINKS, SUMMARY)}
     if records.summary is not None and LEFT_OUT in records.summary.digests:
         named[f"{FOLDER}/{LEFT_OUT}"] = False
     named |= dict.fromkeys(undo_paths, False)
+    named |= dict.fromkeys(_cards(records), False)
     for record in records.manifest:
         named |= {file.path: not file.written for file in record.files}
         if record.expected is not None:
@@ -84,6 +101,7 @@ def check_listing(
     pictures = {f.path for record in records.manifest for f in record.files if f.pixels_sha256 is not None}
     pictures |= {link.path for link in records.links if link.pixels_sha256 or (root is not None and _is_picture(link))}
     odd: set[str] = set()
+    sizes |= {path: file.size for path, file in _cards(records).items()}
     for path, link_allowed in may_link.items():
         entry, sample = listing.entries.get(path), samples.get(path, "")
         found = "nothing" if entry is None else {"link": "a symbolic link", "other": "no plain file"}.get(entry.kind)

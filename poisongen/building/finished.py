@@ -12,7 +12,7 @@ from typing import Any
 from poisongen.building.bordering import Bordering
 from poisongen.building.staging import check_only_ours
 from poisongen.errors import OutputError
-from poisongen.records.inventory import written_sizes
+from poisongen.records.inventory import card_sizes, written_sizes
 from poisongen.records.manifest import FOLDER, SUMMARY
 from poisongen.records.standing import look_at, read_summary
 from poisongen.source.listing import SourceFile
@@ -26,7 +26,7 @@ class BuildResult:
     `pairs` are the summary's victims and targets, each with `id`, `name`, `pixels` and `samples` of the training
     split; `label_like` the first of the files that look like labels of changed samples and stay as they are.
     `put_back` is the number of files that a finished build had lost, and has again. `bordering` is how the target was
-    found, where that was asked for.
+    found, where that was asked for. `cards` are the dataset cards and tables, by their paths in OUT.
     """
 
     out: Path
@@ -37,6 +37,7 @@ class BuildResult:
     label_like: Sequence[str] = ()
     put_back: int = 0
     bordering: Bordering | None = None
+    cards: Sequence[str] = ()
 
 
 def with_undo(result: BuildResult) -> BuildResult:
@@ -76,7 +77,8 @@ def result_of(out: Path) -> BuildResult:
     """Return what the summary of a finished build says. OutputError if there is none."""
     summary = read_summary(out)
     pairs, like = summary.get("pairs", []), summary.get("label_like", [])  # builds of older versions have none
-    return BuildResult(out, summary["fingerprint"], summary["counts"], False, pairs, like)
+    cards = tuple(card_sizes(out))
+    return BuildResult(out, summary["fingerprint"], summary["counts"], False, pairs, like, cards=cards)
 
 
 def lost_files(out: Path) -> list[str]:

@@ -14,6 +14,7 @@ from poisongen.building.plan import Plan
 from poisongen.building.prepared import Prepared
 from poisongen.building.selection import pairs_as_data
 from poisongen.building.staging import Staging
+from poisongen.cards.making import CARDS, make_cards
 from poisongen.records.algorithms import ALGORITHM, RECORDS
 from poisongen.records.manifest import (
     FOLDER,
@@ -23,6 +24,8 @@ from poisongen.records.manifest import (
     RECIPE,
     SKIPPED,
     SUMMARY,
+    LinkRecord,
+    SampleRecord,
     bytes_sha256,
     fingerprint,
     json_line,
@@ -60,7 +63,7 @@ def write_records(
     for name, text in texts.items():
         staging.write(f"{FOLDER}/{name}", text.encode())
     packages = ("numpy", "opencv-python-headless", "pillow", "scipy", "jpeglib")
-    summary = {
+    summary: dict[str, Any] = {
         "poisongen": __version__,
         "algorithm": ALGORITHM,
         "records": RECORDS,
@@ -75,5 +78,32 @@ def write_records(
         "source": source_listing(prepared.files),
         "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in packages},
     }
+    summary["cards"] = _write_cards(staging, prepared, plan, records, links, summary["fingerprint"])
     summary |= {} if undo is None else {"undo": dict(undo)}
     staging.write(f"{FOLDER}/{SUMMARY}", json_line(summary).encode())
+
+
+def _write_cards(
+    staging: Staging,
+    prepared: Prepared,
+    plan: Plan,
+    records: Sequence[Mapping[str, Any]],
+    links: Sequence[Mapping[str, Any]],
+    content: str,
+) -> dict[str, Any]:
+    """Write the cards and return what the summary says of them; `content` is the dataset's fingerprint."""
+    rules = prepared.rules
+    cards = make_cards(
+        rules.layout,
+        rules.classes,
+        prepared.root,
+        rules.recipe,
+        [SampleRecord.model_validate_json(json_line(record)) for record in records],
+        [LinkRecord.model_validate_json(json_line(link)) for link in links],
+        [skip["sample"] for skip in plan.skipped if "file" in skip],
+        content,
+    )
+    for path, data in cards.items():
+        staging.write(path, data)
+    files = {path: {"size": len(data), "sha256": bytes_sha256(data)} for path, data in cards.items()}
+    return {"version": CARDS, "files": files}

@@ -25,6 +25,7 @@ COMMANDS = {
     "restore": "Give back the clean dataset.",
     "preview": "Draw one PNG contact sheet of what a recipe would do, without writing a dataset.",
     "stats": "Count pixels, samples and neighbours of every class, and what could be poisoned.",
+    "export": "Write a poisoned dataset as WebDataset tars.",
     "synth": "Make a small synthetic street-scene dataset (Cityscapes or VOC layout).",
     "demo": "Run synth, build, audit and the contact sheet in one go: the first thing to try.",
     "train": "Train a victim model on a dataset (needs the extra `train`).",

@@ -14,6 +14,7 @@ from poisongen.building.finished import BuildResult
 from poisongen.building.plan import Plan
 from poisongen.building.run import build, default_out, plan_build
 from poisongen.building.selection import pairs_as_data
+from poisongen.cards.making import OWN_README
 from poisongen.cli.help import Command
 from poisongen.cli.options import RECIPE_SECTIONS, recipe_from_options, recipe_options
 from poisongen.printing import number_of, show, show_json
@@ -129,6 +130,8 @@ def _result_text(result: BuildResult) -> list[str]:
         lines.append(f"{counts['skipped']} passed over; the reasons are in {result.out / 'poisongen/skipped.jsonl'}")
     if counts.get("label_like"):
         lines.append(one_line(result.label_like, counts["label_like"], counts.get("left_out", 0)))
+    if OWN_README in result.cards:
+        lines.append(f"README.md is the dataset's own: the card lies in {OWN_README}")
     lines.append(f"fingerprint {result.fingerprint}")
     return lines
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import Any
 
 from poisongen.building.run import plan_build
@@ -16,6 +16,13 @@ from poisongen.source.listing import check_apart
 _NAMED = 3  # pairs of classes that a title has room for
 
 
+class Sheet(PosixPath):
+    """The path of a contact sheet; Jupyter shows the picture that lies there."""
+
+    def _repr_png_(self) -> bytes:
+        return self.read_bytes()
+
+
 def preview(
     recipe: Recipe | Mapping[str, Any],
     root: Path | str | None = None,
@@ -24,8 +31,10 @@ def preview(
     samples: int = 4,
     jobs: int | None = None,
     progress: bool = False,
-) -> Path:
+) -> Sheet:
     """Draw one PNG contact sheet of what `build` would do with the same recipe, and return its path.
+
+    In Jupyter what is returned shows itself.
 
     Shown are samples that the build would really change: image and labels before and after, the trigger's box, and
     the line to the nearest victim pixel. PoisongenError as in `build`; `out` must not lie in the clean dataset.
@@ -50,4 +59,4 @@ def preview(
         save_sheet(choose_tasks(plan.tasks, samples), prepared.root, prepared.rules, path, title)
     except OSError as error:
         raise OutputError(f"--out: {path} cannot be written ({error.strerror})") from None
-    return path
+    return Sheet(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from poisongen.records.manifest import (
     RECIPE,
     SKIPPED,
     SUMMARY,
+    CardFacts,
     LinkRecord,
     SampleRecord,
 )
@@ -51,6 +53,16 @@ def records(path: Path, model: type[SampleRecord] | type[LinkRecord] | type[Undo
         raise OutputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
+def card_sizes(out: Path) -> dict[str, int]:
+    """Return the cards that a finished build's summary names, with their sizes; none in builds of older versions."""
+    try:
+        summary = parse_json(read_text(out / FOLDER / SUMMARY, LARGEST_JSON))
+        cards = CardFacts.model_validate_json(json.dumps(summary["cards"]))
+    except (DataError, ValueError, RecursionError, KeyError, TypeError):
+        return {}  # what is wrong with the summary is another's matter
+    return {path: file.size for path, file in cards.files.items()}
+
+
 def explained_paths(out: Path) -> set[str]:
     """Return the paths, below OUT, of every file that the records of a finished build name, records included."""
     folder = out / FOLDER
@@ -63,6 +75,7 @@ def explained_paths(out: Path) -> set[str]:
         refuse_newer(summary, out)
         digests = summary.get("digests")
         paths.update([f"{FOLDER}/{LEFT_OUT}"] if isinstance(digests, dict) and LEFT_OUT in digests else [])
+    paths.update(card_sizes(out))
     for record in records(folder / MANIFEST, SampleRecord):
         paths.update(file.path for file in record.files)
         paths.update([record.expected.path] if record.expected is not None else [])
@@ -80,6 +93,7 @@ def written_sizes(out: Path) -> dict[str, int | None]:
     for record in records(out / FOLDER / MANIFEST, SampleRecord):
         sizes.update((file.path, file.size) for file in record.files)
     sizes.update((link.path, link.size) for link in records(out / FOLDER / LINKS, LinkRecord))
+    sizes.update(card_sizes(out))
     return sizes
 
 

@@ -154,6 +154,23 @@ class LeftOutRecord(_Record):
     sha256: Sha256
 
 
+class CardFile(_Record):
+    """What the summary says of one card: its size in bytes and its digest."""
+
+    size: Count
+    sha256: Sha256
+
+
+class CardFacts(_Record):
+    """What the summary says of the cards, files beside the dataset that are computed from the records.
+
+    `version` is that of what they hold (`poisongen.cards`); `files` has each by its path in OUT.
+    """
+
+    version: int
+    files: Annotated[dict[RelativePath, CardFile], Field(max_length=10_000)]
+
+
 def json_line(record: Mapping[str, Any]) -> str:
     """Return a record as one line of JSON."""
     return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"

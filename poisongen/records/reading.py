@@ -30,6 +30,7 @@ from poisongen.records.manifest import (
     SKIPPED,
     SUMMARY,
     TRIGGERED,
+    CardFacts,
     Count,
     FileRecord,
     LeftOutRecord,
@@ -84,6 +85,7 @@ class Summary(BaseModel):
     digests: Annotated[dict[str, Sha256], Field(max_length=1000)]
     source: Sha256
     undo: UndoFacts | None = None
+    cards: CardFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -240,6 +242,18 @@ def _above(manifest: Iterable[SampleRecord], links: Iterable[LinkRecord]) -> str
         if one.source is not None and not one.path.startswith((f"{TRIGGERED}/", f"{NEGATIVE}/")):
             return one.path.removesuffix(one.source) if one.path.endswith(f"/{one.source}") else ""
     return ""
+
+
+def sound_records(out: Path) -> Records:
+    """Read all records of OUT; OutputError for the first that is not valid, or if OUT is no finished build."""
+    findings = Findings()
+    records = load_records(out, findings)
+    if findings.faults or records.summary is None or records.recipe is None:
+        fault = findings.faults[0]
+        raise OutputError(
+            f"{out / fault.file}: expected {fault.expected}, found {fault.found}; run poisongen audit on it"
+        )
+    return records
 
 
 def read_undo_index(out: Path, facts: UndoFacts, findings: Findings) -> list[UndoRecord]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,12 @@ from poisongen.auditing.structure import list_out
 from poisongen.auditing.undo_store import check_undo_index, kept_alone
 from poisongen.errors import ChoiceError, DataError, OutputError
 from poisongen.files.foreign import LARGEST_FILE, Places, Refused, open_out, read_inside, sha256_of
-from poisongen.files.inside import check_folder, make_folder, open_inside, remove_inside, rename_inside, write_inside
+from poisongen.files.inside import open_inside, write_inside
+from poisongen.files.new_folder import check_outside, new_folder
 from poisongen.files.store import place_link
 from poisongen.parallel import for_each, job_count
 from poisongen.records.manifest import bytes_sha256
-from poisongen.records.reading import Records, load_records, read_undo_index
+from poisongen.records.reading import Records, read_undo_index, sound_records
 from poisongen.source.listing import list_files
 from poisongen.undo.store import UNDO, UndoRecord, read_entry
 
@@ -64,10 +64,10 @@ def restore(
     root = None if source is None else Path(source).absolute()
     if root is not None and not root.is_dir():
         raise ChoiceError(f"--source: {root} is not a folder; give the clean dataset")
-    records = _load(poisoned)
+    records = sound_records(poisoned)
     for other, what in ((poisoned, "the poisoned dataset"), (root, "the source")):
         if other is not None:
-            _check_apart(clean, other, what)
+            check_outside(clean, other, what)
     work: Sequence[_FromSource | UndoRecord]
     function: Callable[[Any], None]
     if root is not None:
@@ -77,33 +77,10 @@ def restore(
         work = _from_undo(records, poisoned)
         function = functools.partial(_undo_one, poisoned=poisoned, tree=clean / STAGING)
     _check_names(item.path for item in work)
-    with _staging(clean) as tree:
+    with new_folder(clean, STAGING):
         for _ in for_each(function, work, job_count(jobs), "restoring" if progress else None):
             pass
-        for entry in sorted(tree.iterdir()):
-            rename_inside(clean, f"{STAGING}/{entry.name}", entry.name)
     return RestoreResult(clean, len(work), sum(item.size for item in work), "undo" if root is None else "source")
-
-
-def _load(poisoned: Path) -> Records:
-    """Read the records; OutputError for the first that is not valid."""
-    findings = Findings()
-    records = load_records(poisoned, findings)
-    if findings.faults or records.summary is None:
-        fault = findings.faults[0]
-        raise OutputError(
-            f"{poisoned / fault.file}: expected {fault.expected}, found {fault.found}; run poisongen audit on it"
-        )
-    return records
-
-
-def _check_apart(clean: Path, other: Path, what: str) -> None:
-    """Refuse to write inside or around another folder, links resolved. ChoiceError."""
-    real, real_other = clean.resolve(), other.resolve()
-    if real == real_other or real_other in real.parents:
-        raise ChoiceError(f"--out: {clean} lies in {what} {other}; give a folder outside it")
-    if real in real_other.parents:
-        raise ChoiceError(f"--out: {clean} holds {what} {other}; give a folder beside it")
 
 
 def _check_names(paths: Iterable[str]) -> None:
@@ -118,29 +95,6 @@ def _check_names(paths: Iterable[str]) -> None:
         folders.update("/".join(parts[:count]) for count in range(1, len(parts)))
     if both := seen & folders:
         raise OutputError(f"{min(both)}: the records name this as a file and as a folder; run poisongen audit")
-
-
-@contextlib.contextmanager
-def _staging(clean: Path) -> Iterator[Path]:
-    """Make the folder in which everything is put together; whatever goes wrong, nothing of it stays."""
-    new = not clean.exists()
-    if not new and (not clean.is_dir() or any(entry.name != STAGING for entry in clean.iterdir())):
-        raise OutputError(f"--out: {clean} is not empty; give a new folder")
-    try:
-        clean.mkdir(parents=True, exist_ok=True)
-        check_folder(clean, STAGING)
-    except OSError as error:
-        raise OutputError(f"--out: {error.filename or clean}: {error.strerror}; give another folder") from None
-    try:
-        remove_inside(clean, STAGING)  # what an interrupted restore left
-        yield make_folder(clean, STAGING)
-    except OSError as error:
-        raise OutputError(f"--out: {error.filename or clean}: {error.strerror}; make room or give another") from None
-    finally:
-        with contextlib.suppress(OSError):
-            remove_inside(clean, STAGING)
-            if new:
-                clean.rmdir()
 
 
 def _from_source(records: Records, root: Path) -> list[_FromSource]:

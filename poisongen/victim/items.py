@@ -17,12 +17,13 @@ from poisongen.building.placing import box_of, counts_of, place_sample, stamp_ge
 from poisongen.core.resize import resize_image, resize_labels, scaled_size
 from poisongen.datasets.base import Sample
 from poisongen.errors import DataError
+from poisongen.files.as_seen import as_picture
 from poisongen.recipe.rules import Rules, make_rules
 from poisongen.source.labels import read_labels
 from poisongen.source.listing import read_file
 from poisongen.victim.dataset import Dataset, TriggeredSample
 from poisongen.victim.expected import Wanted, by_rule
-from poisongen.victim.reading import Picture, as_picture, read_image, read_raw_labels
+from poisongen.victim.reading import Picture, read_image, read_raw_labels
 from poisongen.victim.zones import split_labels
 
 Argument = TypeVar("Argument")

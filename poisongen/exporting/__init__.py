@@ -1,0 +1,1 @@
+"""The dataset in other forms, for trainers that take no folders."""
