@@ -1,8 +1,8 @@
 """Poisoned datasets for semantic segmentation: the Influencer Backdoor Attack, offline and recorded.
 
 Everything that the command line does is a function here: `build`, `plan_build`, `audit`, `restore`, `preview`,
-`synth`, `demo`, `train`, `evaluate`, `run_sweep`, and `make_recipe` and `make_settings` for the choices that they
-take. They are loaded when they are first used; those that need torch say so if it is missing.
+`report`, `synth`, `demo`, `train`, `evaluate`, `run_sweep`, and `make_recipe` and `make_settings` for the choices that
+they take. They are loaded when they are first used; those that need torch say so if it is missing.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from poisongen.errors import ChoiceError, DataError, OutputError, PoisongenError
     from poisongen.previewing.previewer import preview
     from poisongen.recipe.model import Recipe, make_recipe, read_recipe_file
+    from poisongen.reporting.reporter import ReportResult, report
     from poisongen.scenes import synth
     from poisongen.undo.restorer import RestoreResult, restore
     from poisongen.victim.evaluation import evaluate
@@ -37,6 +38,7 @@ _HOME = {
     "OutputError": "errors",
     "PoisongenError": "errors",
     "Recipe": "recipe.model",
+    "ReportResult": "reporting.reporter",
     "RestoreResult": "undo.restorer",
     "TrainResult": "victim.run",
     "audit": "auditing.auditor",
@@ -48,6 +50,7 @@ _HOME = {
     "plan_build": "building.run",
     "preview": "previewing.previewer",
     "read_recipe_file": "recipe.model",
+    "report": "reporting.reporter",
     "restore": "undo.restorer",
     "run_sweep": "victim.sweep",
     "synth": "scenes",
@@ -64,6 +67,7 @@ __all__ = [
     "OutputError",
     "PoisongenError",
     "Recipe",
+    "ReportResult",
     "RestoreResult",
     "TrainResult",
     "__version__",
@@ -76,6 +80,7 @@ __all__ = [
     "plan_build",
     "preview",
     "read_recipe_file",
+    "report",
     "restore",
     "run_sweep",
     "synth",

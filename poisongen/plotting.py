@@ -1,4 +1,4 @@
-"""Figures by matplotlib: loaded when the first one is drawn, without writing anywhere, and as bytes in three formats."""
+"""Figures by matplotlib, as a file's bytes; it is loaded when the first one is drawn, and writes nothing anywhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from poisongen.errors import ChoiceError
@@ -63,24 +63,34 @@ def require_matplotlib(what: str) -> None:
 
 
 @contextlib.contextmanager
-def _styled() -> Iterator[None]:
+def _styled(more: Mapping[str, Any]) -> Iterator[None]:
     """Draw in the project's style, whatever the user's settings are, and in silence about letters that a font lacks."""
     import matplotlib
+
+    settings: Any = matplotlib.rcParams
 
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
+        settings.update({**_STYLE, **more})
         yield
 
 
-def draw(paint: Callable[[Figure], None], size: tuple[float, float], form: Literal["svg", "pdf", "png"]) -> bytes:
-    """Return a figure that `paint` fills, of `size` (width, height) in inches, as a file's bytes. ChoiceError."""
+def draw(
+    paint: Callable[[Figure], None],
+    size: tuple[float, float],
+    form: Literal["svg", "pdf", "png"],
+    style: Mapping[str, Any] | None = None,
+) -> bytes:
+    """Return a figure that `paint` fills, of `size` (width, height) in inches, as a file's bytes.
+
+    `style` are matplotlib's settings over the project's own. ChoiceError if matplotlib is missing.
+    """
     require_matplotlib("a figure")
     from matplotlib.figure import Figure
 
     stream = io.BytesIO()
-    with _styled():
+    with _styled(style or {}):
         figure = Figure(figsize=size, layout="constrained")
         paint(figure)
         figure.savefig(stream, format=form, metadata=_NO_DATE[form])
