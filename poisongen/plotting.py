@@ -56,7 +56,8 @@ def require_matplotlib(what: str) -> None:
             importlib.import_module("matplotlib.font_manager")
     except ImportError as error:
         name = getattr(error, "name", None) or "matplotlib"
-        raise ChoiceError(f"{what} needs matplotlib, which does not load ({name}): pip install matplotlib") from None
+        why = "which is not installed" if name == "matplotlib" else f"which does not load ({name} is missing)"
+        raise ChoiceError(f"{what} needs matplotlib, {why}: pip install jinja2 matplotlib") from None
     finally:
         if own:
             os.environ.pop("MPLCONFIGDIR", None)

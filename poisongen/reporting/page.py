@@ -116,7 +116,9 @@ def _hexadecimal(colour: Any) -> str:
 
 
 def _pictures(rules: Rules) -> list[tuple[str, str]]:
-    """Return trigger and decoy, as far as their kind shows a picture at all."""
+    """Return trigger and decoy as (name, URI); none for kinds in which no picture is seen."""
+    if not rules.kind.pictured:
+        return []
     pictures = [
         picture for picture in (rules.recipe.trigger, rules.recipe.decoy) if isinstance(picture, TriggerPicture)
     ]

@@ -73,7 +73,9 @@ def _size(recipe: Recipe) -> str:
 def _trigger(rules: Rules) -> str:
     """Return the kind of trigger, its picture and its parameters."""
     recipe, kind = rules.recipe, rules.kind
-    picture = f"; picture “{recipe.trigger.name}”" if isinstance(recipe.trigger, TriggerPicture) else ""
+    picture = ""
+    if kind.pictured and isinstance(recipe.trigger, TriggerPicture):
+        picture = f"; picture “{recipe.trigger.name}”"
     options = ", ".join(f"{name} {value}" for name, value in recipe.trigger_options.items())
     opacity = f", opacity {recipe.opacity:g}" if recipe.opacity != 1 else ""
     more = f" ({options})" if options else ""
@@ -86,7 +88,7 @@ def _place(rules: Rules) -> str:
     recipe, placement = rules.recipe, rules.placement
     if placement is None:
         return (
-            "standing or lying on the road, in perspective." if rules.kind.quad else "none: the whole picture changes."
+            "standing or lying on the road, in perspective." if rules.kind.quad else "no place: the whole picture changes."
         )
     if recipe.strategy == "fixed":
         return f"always the same: {recipe.at}."
