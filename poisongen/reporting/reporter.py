@@ -67,9 +67,6 @@ def report(
     workers = job_count(jobs)
     opened = open_build(folder, root)
     cases = choose(opened.manifest, samples)
-    verdict = audited if isinstance(audited, AuditReport) else None
-    if audited is True:
-        verdict = audit(folder, root, quick=quick, jobs=jobs, progress=progress)
     measured: Measured | None = None
     predictions: Predictions = {}
     if run is not None:
@@ -78,6 +75,9 @@ def report(
         names = {(str(case.record.role), case.record.sample) for case in cases}
         measures, predictions = measure_and_predict(Path(run), folder, root, names, jobs=jobs, progress=progress)
         measured = measured_in_words(measures)
+    verdict = audited if isinstance(audited, AuditReport) else None
+    if audited is True:
+        verdict = audit(folder, root, quick=quick, jobs=jobs, progress=progress)
     cards = make_cards(cases, opened, predictions, workers, progress)
     text = make_page(opened, cards, make_plots(opened, cards), verdict, measured)
     data = text.encode("utf-8", "replace")
