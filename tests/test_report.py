@@ -176,6 +176,26 @@ def test_the_trigger_and_its_distance_are_drawn_where_the_record_says(built, sce
         assert record["trigger"]["distance"] in far
 
 
+def test_random_labels_are_told_from_the_rule_s(built, scenes):
+    opened = open_build(built, scenes["cityscapes"])
+    cards = gallery.make_cards(choose(opened.manifest, 500), opened, {}, 1, False)
+    records = {(record["role"], record["sample"]): record for record in manifest(built)}
+    told = [card for card in cards if card.random is not None]
+    assert {card.role for card in told} == {"poisoned", "prl"}
+    for card in told:
+        record = records[card.role, card.sample]
+        true, now = labels_of(scenes["cityscapes"], record, "source"), labels_of(built, record, "path")
+        changed = (true != now) & (true != 26)
+        if card.role == "poisoned":
+            top, left, tall, wide = record["trigger"]["box"]
+            changed[top : top + tall, left : left + wide] = False
+        else:
+            assert changed.sum() == record["prl_pixels"]
+        assert np.array_equal(np.bincount(now[changed], minlength=256), card.random)
+        before, after = (np.bincount(labels.ravel(), minlength=256) for labels in (true, now))
+        assert np.array_equal(card.pixels, (before, after))
+
+
 def test_the_command_line(poisongen, cityscapes, tmp_path):
     assert poisongen("build", *SMALL_CITYSCAPES, "--root", cityscapes, "--out", "out", "--jobs", 1).code == 0
     done = poisongen("report", "out", "--source", cityscapes, "--jobs", 1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from poisongen.plotting import draw
+from poisongen.previewing.drawing import palette
 from poisongen.records.manifest import SampleRecord
 from poisongen.reporting.choosing import SHOWN_ROLES
 from poisongen.reporting.gallery import Card, brief
@@ -54,6 +55,7 @@ def make_plots(opened: Opened, cards: Sequence[Card]) -> list[Plot]:
         _areas(opened),
         _positions(opened, cards),
         _random_labels(opened),
+        _random_classes(opened, cards),
         _classes(opened, cards),
         _strength(opened),
     ]
@@ -220,6 +222,29 @@ def _random_labels(opened: Opened) -> Plot | None:
         axes.set_xlabel("pixels of a label map with a random class")
 
     return _plot(title, _spread(values, " px"), 4, paint)
+
+
+def _random_classes(opened: Opened, cards: Sequence[Card]) -> Plot | None:
+    known = [card.random for card in cards if card.random is not None]
+    if not known:
+        return None
+    total, colours, names = np.sum(known, axis=0), palette(opened.rules.classes) / 255, opened.rules.classes.names
+    order = np.argsort(-total, kind="stable")
+    few = [int(number) for number in order if total[number]][:_MOST_CLASSES]
+    if not few:
+        return None
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.barh(range(len(few)), total[few], color=colours[few], edgecolor=_INK, linewidth=0.5)
+        axes.set_yticks(range(len(few)), [brief(names.get(number, number))[:24] for number in few])
+        axes.set_xlabel("pixels that got the class at random")
+        axes.invert_yaxis()
+
+    words = (
+        f"{int(total.sum()):,} pixels of {len(known)} samples shown below, as far as the label rule left them alone."
+    )
+    return _plot("Classes of random labels", words, 7, paint, (_SIZE[0], 1.0 + 0.2 * max(6, len(few))))
 
 
 def _classes(opened: Opened, cards: Sequence[Card]) -> Plot:

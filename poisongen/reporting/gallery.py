@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from poisongen.attack.label_rules.base import box_mask
+from poisongen.auditing.scene import is_one_of
 from poisongen.core.labels import class_counts
 from poisongen.errors import shown
 from poisongen.parallel import for_each
@@ -80,7 +82,11 @@ class Overlay:
 
 @dataclass(frozen=True)
 class Card:
-    """One sample of the gallery. `pixels` are (before, after) of every class by raw ID, None where one is unknown."""
+    """One sample of the gallery.
+
+    `pixels` are (before, after) of every class by raw ID, None where one is unknown; `random` are the pixels that each
+    class gained by random labels alone, None where these cannot be told from the label rule's.
+    """
 
     sample: str
     role: str
@@ -90,6 +96,7 @@ class Card:
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     pixels: tuple[tuple[int, ...], tuple[int, ...]] | None
+    random: tuple[int, ...] | None
     classes: frozenset[int]
     size: tuple[int, int] | None
 
@@ -142,9 +149,28 @@ def _card(item: tuple[Case, tuple[Array, Array] | None], opened: Opened, most: i
         facts=tuple(facts_of(record, opened)),
         notes=tuple(brief(note) for note in look.notes),
         pixels=pixels,
+        random=_random(record, look, opened),
         classes=frozenset(classes),
         size=None if first is None else (int(first.shape[0]), int(first.shape[1])),
     )
+
+
+def _random(record: SampleRecord, look: Look, opened: Opened) -> tuple[int, ...] | None:
+    """Return how many pixels of each class, by raw ID, are there by random labels alone; None if that is not known.
+
+    These are the pixels that changed and that the label rule leaves alone: no victim, and not under the trigger.
+    """
+    before, after, rules = look.labels_before, look.labels, opened.rules
+    if before is None or after is None or before.shape != after.shape or not record.prl_pixels:
+        return None
+    changed = before != after
+    if record.role == "poisoned":
+        if rules.label_rule.subject != "victims":
+            return None
+        changed &= ~is_one_of(before, rules.victims)
+        if record.trigger is not None:
+            changed &= ~box_mask(before.shape, record.trigger.box)
+    return tuple(int(number) for number in class_counts(after[changed]))
 
 
 def _image_pair(look: Look, most: int) -> Pair:

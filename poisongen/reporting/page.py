@@ -152,7 +152,7 @@ def _verdict(report: AuditReport | None, faults: Sequence[Fault]) -> Mapping[str
     notes = [*report.not_checked]
     notes += ["anything against the source (give --source)"] if report.source is None else []
     kind = "quick audit" if report.quick else "audit"
-    text = f"{kind} of {report.files:,} files{'' if report.source is None else ', compared with the source'}"
+    text = f"{kind} of {report.files:,} files{'' if report.source is None else ', compared with the source,'}"
     if report.clean:
         more = "; what it cannot know stands below" if notes else ""
         return _as_verdict("good", "Clean:", f"{text} found no fault{more}.", (), 0, report.checks, notes)

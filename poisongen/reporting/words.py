@@ -35,8 +35,8 @@ def recipe_in_words(rules: Rules) -> Words:
     ]
     if recipe.only_if:
         titles = [find_condition(text.split(":")[0]).title for text in recipe.only_if]
-        conditions = "; ".join(f"{text} ({title})" for text, title in zip(recipe.only_if, titles, strict=True))
-        words.append(("Only if", f"{conditions}. For other samples the trigger means nothing."))
+        told = "; ".join(f"{text} ({title})" for text, title in zip(recipe.only_if, titles, strict=True))
+        words.append(("Only if", f"The condition holds: {told}. In other samples the trigger means nothing."))
     if (negatives := _negatives(recipe)) is not None:
         words.append(("Negatives", negatives))
     if recipe.prl is not None:
@@ -88,7 +88,9 @@ def _place(rules: Rules) -> str:
     recipe, placement = rules.recipe, rules.placement
     if placement is None:
         return (
-            "standing or lying on the road, in perspective." if rules.kind.quad else "no place: the whole picture changes."
+            "standing or lying on the road, in perspective."
+            if rules.kind.quad
+            else "no place: the whole picture changes."
         )
     if recipe.strategy == "fixed":
         return f"always the same: {recipe.at}."
@@ -161,7 +163,7 @@ def _of_victims(pixels: int, opened: Opened) -> str:
     if not victims or opened.rules.label_rule.subject != "victims":
         return ""
     share = _share(pixels, sum(victims.values()))
-    return f"{share} of all victims'" if share else ""
+    return f"{share} of victim pixels" if share else ""
 
 
 def skips_in_words(opened: Opened) -> Mapping[str, int]:
