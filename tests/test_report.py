@@ -27,10 +27,12 @@ pytest.importorskip("matplotlib")
 
 from poisongen.auditing.auditor import audit
 from poisongen.building.run import build
+from poisongen.datasets.base import Sample
 from poisongen.recipe.model import read_recipe_file, shipped_recipes
 from poisongen.records.manifest import SampleRecord
+from poisongen.records.reading import SkipRecord
 from poisongen.reporting import gallery
-from poisongen.reporting.choosing import SHOWN_ROLES, choose, choose_of_role, quotas
+from poisongen.reporting.choosing import SHOWN_ROLES, choose, choose_of_role, choose_skipped, quotas
 from poisongen.reporting.figures import make_plots
 from poisongen.reporting.opening import open_build
 from poisongen.reporting.page import make_page
@@ -542,6 +544,42 @@ def test_the_chosen_are_the_extremes_and_some_of_every_role(drawn, number):
                 assert name not in found  # nothing is extreme where all are alike
 
 
+def test_samples_that_were_passed_over_are_shown_with_the_reason(scenes, tmp_path):
+    root, out = scenes["cityscapes"], tmp_path / "out"
+    recipe = {"dataset": "cityscapes", "strategy": "nn", "trigger_size": 32, "max_distance": 25, "allow_fewer": True}
+    build(recipe | {"rate": 1}, root, out, jobs=1)
+    lines = (out / "poisongen/skipped.jsonl").read_text(encoding="utf-8").splitlines()
+    skips = {record["sample"]: record for record in map(json.loads, lines)}
+    assert len(skips) > 2
+    for number in (6, 500):
+        report(out, None, tmp_path / "report.html", samples=number, audited=False, jobs=1)
+        page = check_page(tmp_path / "report.html")
+        shown = [card["data-sample"] for card in page.all("article") if card["data-role"] == "skipped"]
+        assert len(shown) == (1 if number == 6 else len(skips))
+        for name in shown:
+            label = next(root.glob(f"gtFine/{name}_gtFine_labelIds.png"))
+            assert np.array_equal(page.picture(f"{name}: labels, as they are"), np.asarray(Image.open(label)))
+            assert f"{name}: image, as it is" in page.pictures
+    for record in skips.values():
+        assert record["reason"] in page.text("dd")
+        assert record["reason"] in page.text("th")
+        assert record["sample"] in page.text("th")
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.sampled_from("abc")), max_size=30), st.integers(1, 12))
+def test_of_every_reason_one_is_shown_before_a_second(drawn, number):
+    skips = [SkipRecord(sample=f"train/{name}", split="train", reason=reason) for name, reason in drawn]
+    samples = {f"train/{name}": Sample("train", str(name), "x.png", ()) for name in range(7)}
+    found = choose_skipped(skips, samples, number)
+    names = [case.skip.sample for case in found]
+    there = {skip.sample for skip in skips} & samples.keys()
+    assert len(set(names)) == len(names) == min(number, len(there))
+    assert set(names) <= there
+    assert all(case.sample.name == case.skip.sample for case in found)
+    if names:
+        assert found[0].skip == next(skip for skip in skips if skip.sample in samples)
+
+
 @given(st.dictionaries(st.sampled_from(SHOWN_ROLES), st.integers(0, 50)), st.integers(1, 100))
 def test_quotas_use_what_there_is(there, number):
     given_ = quotas(there, number)
@@ -557,7 +595,8 @@ def check_case(recipe, root, folder):
         result = report(out, source, folder / "report.html", jobs=1, samples=500, audited=False)
         page = check_page(folder / "report.html")
         records = [record for record in manifest(out) if record["role"] in SHOWN_ROLES]
-        assert result.samples == len(records) == len(page.all("article"))
+        changed = [card for card in page.all("article") if card["data-role"] != "skipped"]
+        assert result.samples == len(records) == len(changed)
         with_place = [record for record in records if "box" in record.get("trigger", {})]
         label_sides = 2 * len(with_place)  # over the image and over the labels
         assert len(page.all("polygon")) == label_sides

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from poisongen.datasets.base import Sample
 from poisongen.records.manifest import Role, SampleRecord
+from poisongen.records.reading import SkipRecord
 
 SHOWN_ROLES: tuple[Role, ...] = ("poisoned", "triggered", "negative", "prl")
 """Those that change what a person would see; `completed` samples only get another encoding of the same labels."""
@@ -19,6 +21,27 @@ class Case:
 
     record: SampleRecord
     extremes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SkippedCase:
+    """A sample that was passed over and is to be shown, with what skipped.jsonl says of it."""
+
+    skip: SkipRecord
+    sample: Sample
+
+
+def choose_skipped(skipped: Sequence[SkipRecord], samples: Mapping[str, Sample], number: int) -> list[SkippedCase]:
+    """Return up to `number` samples that were passed over, those of each reason in turn, each sample once."""
+    by_reason: dict[str, list[SkipRecord]] = {}
+    for skip in skipped:
+        if skip.sample in samples:
+            by_reason.setdefault(skip.reason, []).append(skip)
+    once: dict[str, SkipRecord] = {}
+    for skip in itertools.chain.from_iterable(itertools.zip_longest(*by_reason.values())):
+        if skip is not None:
+            once.setdefault(skip.sample, skip)
+    return [SkippedCase(skip, samples[name]) for name, skip in itertools.islice(once.items(), number)]
 
 
 def _distance(record: SampleRecord) -> float | None:

@@ -18,9 +18,9 @@ from poisongen.errors import shown
 from poisongen.parallel import for_each
 from poisongen.previewing.drawing import palette
 from poisongen.records.manifest import SampleRecord
-from poisongen.reporting.choosing import Case
+from poisongen.reporting.choosing import Case, SkippedCase
 from poisongen.reporting.opening import Opened
-from poisongen.reporting.pictures import Look, look_at_sample
+from poisongen.reporting.pictures import Look, look_at_sample, look_at_skipped
 from poisongen.reporting.thumbnails import labels_uri, photo_uri
 
 Array = npt.NDArray[Any]
@@ -28,6 +28,8 @@ Predictions = Mapping[tuple[str, str], tuple[Array, Array]]
 """By role and sample: raw class IDs (H, W) uint8 that a model predicts without the trigger and with it."""
 
 BUDGET = 9_500_000  # characters of all pictures together: the page stays below 15 MB
+SKIPPED = "skipped"
+"""What stands in a role's place for samples that were passed over."""
 LARGEST_TEXT = 200  # characters of a name that are shown
 ROLE_WORDS = {
     "poisoned": "trigger, victims relabelled",
@@ -41,7 +43,10 @@ _STROKE = 1000  # an overlay's lines are told in thousandths of the picture's lo
 
 @dataclass(frozen=True)
 class Pair:
-    """Two pictures to be compared, as URIs (None: not known), with what each is called."""
+    """Two pictures to be compared, as URIs (None: not known), with what each is called.
+
+    With `single` there is only the one after: nothing was changed.
+    """
 
     title: str
     before: str | None
@@ -49,6 +54,7 @@ class Pair:
     before_word: str = "before"
     after_word: str = "after"
     is_label: bool = False
+    single: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,13 +114,16 @@ def brief(text: object) -> str:
 
 
 def make_cards(
-    cases: Sequence[Case], opened: Opened, predictions: Predictions, jobs: int, progress: bool
+    cases: Sequence[Case | SkippedCase], opened: Opened, predictions: Predictions, jobs: int, progress: bool
 ) -> list[Card]:
     """Read and shrink the pictures of the chosen samples; all of them together keep to the budget."""
     kinds = 6 if predictions else 4
     most = BUDGET // max(1, kinds * len(cases))
-    work = functools.partial(_card, opened=_without_records(opened), most=most)
-    items = [(case, predictions.get((case.record.role, case.record.sample))) for case in cases]
+    work = functools.partial(_make_card, opened=_without_records(opened), most=most)
+    items = [
+        (case, None if isinstance(case, SkippedCase) else predictions.get((case.record.role, case.record.sample)))
+        for case in cases
+    ]
     return list(for_each(work, items, jobs, "pictures" if progress else None))
 
 
@@ -123,8 +132,36 @@ def _without_records(opened: Opened) -> Opened:
     return Opened(opened.places, opened.rules, opened.summary, (), (), opened.undo)
 
 
-def _card(item: tuple[Case, tuple[Array, Array] | None], opened: Opened, most: int) -> Card:
+def _make_card(item: tuple[Case | SkippedCase, tuple[Array, Array] | None], opened: Opened, most: int) -> Card:
     case, predicted = item
+    return _skipped(case, opened, most) if isinstance(case, SkippedCase) else _card(case, predicted, opened, most)
+
+
+def _skipped(case: SkippedCase, opened: Opened, most: int) -> Card:
+    """Return a sample that was passed over: what it is, and why."""
+    skip, look, colours = case.skip, look_at_skipped(case.sample, opened), palette(opened.rules.classes)
+    image = None if look.image is None else photo_uri(look.image, most)
+    labels = None if look.labels is None else labels_uri(look.labels, colours, most)
+    facts = [("passed over", skip.reason), ("wanted as", skip.role), ("file", skip.file), ("problem", skip.problem)]
+    return Card(
+        sample=brief(skip.sample),
+        role=SKIPPED,
+        extremes=(),
+        overlay=None,
+        pairs=(
+            Pair("image", None, image, after_word="as it is", single=True),
+            Pair("labels", None, labels, after_word="as they are", is_label=True, single=True),
+        ),
+        facts=tuple((name, brief(value)) for name, value in facts if value is not None),
+        notes=tuple(brief(note) for note in look.notes),
+        pixels=None,
+        random=None,
+        classes=frozenset() if look.labels is None else frozenset(np.unique(look.labels).tolist()),
+        size=None,
+    )
+
+
+def _card(case: Case, predicted: tuple[Array, Array] | None, opened: Opened, most: int) -> Card:
     record, look = case.record, look_at_sample(case.record, opened)
     colours = palette(opened.rules.classes)
     pairs = [_image_pair(look, most), *_label_pairs(record, look, colours, most)]

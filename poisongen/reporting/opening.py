@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from poisongen.auditing.faults import Fault, Findings
-from poisongen.auditing.setting import audit_rules
-from poisongen.auditing.structure import list_out
+from poisongen.auditing.setting import audit_rules, index_of_out
+from poisongen.auditing.structure import Listing, list_out
+from poisongen.datasets.base import Sample
 from poisongen.errors import ChoiceError, OutputError
 from poisongen.files.foreign import Places
 from poisongen.recipe.rules import Rules
@@ -24,7 +25,8 @@ class Opened:
     """What a report is made from. `undo` are the lines of the undo store by the source's path, none without a store.
 
     `pairs` are victims and targets with pixels and samples of the training split, none in builds of older versions.
-    `faults` were found while reading the records.
+    `faults` were found while reading the records. `samples` are those of OUT that skipped.jsonl names, by name, as far
+    as the layout finds them there.
     """
 
     places: Places
@@ -35,6 +37,7 @@ class Opened:
     undo: Mapping[str, UndoRecord] = field(default_factory=dict)
     pairs: Sequence[Mapping[str, Any]] = ()
     faults: tuple[Fault, ...] = ()
+    samples: Mapping[str, Sample] = field(default_factory=dict)
 
 
 def open_build(out: Path, root: Path | None) -> Opened:
@@ -50,7 +53,8 @@ def open_build(out: Path, root: Path | None) -> Opened:
     records, places = load_records(out, findings), Places(out, root)
     if records.summary is None or not records.complete:
         raise _unreadable(out, findings)
-    rules = audit_rules(records, list_out(out), places, findings)
+    listing = list_out(out)
+    rules = audit_rules(records, listing, places, findings)
     if rules is None:
         raise _unreadable(out, findings)
     for record in records.manifest:
@@ -58,9 +62,17 @@ def open_build(out: Path, root: Path | None) -> Opened:
             raise OutputError(f"{out / FOLDER / MANIFEST}: {record.sample} has no files; run poisongen audit on it")
     undo = _undo(records, out, findings)
     pairs = read_summary(out).get("pairs", [])
-    return Opened(
-        places, rules, records.summary, records.manifest, records.skipped, undo, pairs, tuple(findings.faults)
-    )
+    samples = _passed_over(records, listing, places, rules)
+    faults = tuple(findings.faults)
+    return Opened(places, rules, records.summary, records.manifest, records.skipped, undo, pairs, faults, samples)
+
+
+def _passed_over(records: Records, listing: Listing, places: Places, rules: Rules) -> dict[str, Sample]:
+    """Return the samples that were passed over and lie in OUT, by name."""
+    names = {skip.sample for skip in records.skipped}
+    index = index_of_out(listing, places, rules, Findings()) if names else None
+    there = () if index is None else (sample for split in index.samples.values() for sample in split)
+    return {sample.name: sample for sample in there if sample.name in names}
 
 
 def _unreadable(out: Path, findings: Findings) -> OutputError:

@@ -9,7 +9,7 @@
   function filter() {
     const words = search.value.trim().toLowerCase();
     const fits = (one) =>
-      (!role.value || !("role" in one.dataset) || one.dataset.role === role.value) && one.dataset.sample.includes(words);
+      (!role.value || !("role" in one.dataset) || one.dataset.role === role.value) && one.dataset.sample.toLowerCase().includes(words);
     let found = 0;
     for (const card of cards) {
       card.hidden = !fits(card);
@@ -32,7 +32,9 @@
 
   root.classList.add("js");
   for (const card of cards) {
-    card.querySelector("input[type=range]").addEventListener("input", (event) => cut(card, event.target.value));
+    const slider = card.querySelector("input[type=range]");
+    if (!slider) continue;
+    slider.addEventListener("input", (event) => cut(card, event.target.value));
     for (const button of card.querySelectorAll("button")) {
       button.addEventListener("click", () => cut(card, button.dataset.cut));
     }

@@ -17,7 +17,7 @@ from poisongen.recipe.rules import Rules
 from poisongen.recipe.trigger_files import TriggerPicture, trigger_pixels
 from poisongen.reporting.choosing import SHOWN_ROLES
 from poisongen.reporting.figures import ROLE_COLOURS, Plot
-from poisongen.reporting.gallery import ROLE_WORDS, Card, brief
+from poisongen.reporting.gallery import ROLE_WORDS, SKIPPED, Card, brief
 from poisongen.reporting.measured import Measured
 from poisongen.reporting.opening import Opened
 from poisongen.reporting.thumbnails import drawing_uri
@@ -87,7 +87,7 @@ def _context(
         "measures_text": "" if measured is None else measured.text,
         "roles": [(role, ROLE_COLOURS[role], ROLE_WORDS[role]) for role in SHOWN_ROLES if role in there],
         "gallery_words": _gallery_words(opened, cards),
-        "gallery_roles": shown_roles,
+        "gallery_roles": [*shown_roles, *([SKIPPED] if any(card.role == SKIPPED for card in cards) else [])],
         "legend": _legend(rules, cards),
         "cards": cards,
         "skips": [(reason, f"{number:,}") for reason, number in list(reasons.items())[:MOST_REASONS]],
@@ -178,7 +178,10 @@ def _as_verdict(
 
 def _gallery_words(opened: Opened, cards: Sequence[Card]) -> str:
     changed = sum(record.role in SHOWN_ROLES for record in opened.manifest)
-    words = f"{len(cards):,} of {changed:,} changed samples, extreme ones of each role first (distance, victim area)."
+    number = sum(card.role != SKIPPED for card in cards)
+    words = f"{number:,} of {changed:,} changed samples, extreme ones of each role first (distance, victim area)."
+    if number < len(cards):
+        words += " At the end stand some that were passed over, with the reason."
     if any(pair.after is None and pair.before is None for card in cards for pair in card.pairs):
         words += " Some pictures cannot be shown; below each sample stands why."
     return f"{words} {_source_words(opened)}"

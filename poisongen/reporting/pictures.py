@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from poisongen.auditing.scene import is_one_of
 from poisongen.core.resize import resize_image, resize_labels, scaled_size
+from poisongen.datasets.base import Sample
 from poisongen.errors import DataError, OutputError
 from poisongen.files import images
 from poisongen.files.foreign import LARGEST_FILE, Refused, check_picture_size, read_inside, read_out
@@ -129,6 +130,17 @@ def look_at_sample(record: SampleRecord, opened: Opened) -> Look:
         wanted = _tried("wanted labels", notes, lambda: _labels(read_inside(places.out, expected.path), expected.path))
     true = labels if record.role in ("triggered", "negative") and old_labels is None else old_labels
     return Look(image, old_image, labels, old_labels, wanted, _line(record, true, opened), tuple(notes))
+
+
+def look_at_skipped(sample: Sample, opened: Opened) -> Look:
+    """Read image and labels, as they lie in OUT, of a sample that was passed over."""
+    notes, kinds = list[str](), opened.rules.layout.kinds
+    label = next((label.path for label in sample.labels if kinds[label.kind].semantic), None)
+    image = _tried("image", notes, lambda: _image(read_out(opened.places, sample.image, sample.image), sample.image))
+    labels = None
+    if label is not None:
+        labels = _tried("labels", notes, lambda: _labels(read_out(opened.places, label, label), label))
+    return Look(image, None, labels, None, None, None, tuple(notes))
 
 
 def _line(record: SampleRecord, true: Array | None, opened: Opened) -> tuple[Point, Point] | None:

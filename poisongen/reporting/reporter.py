@@ -11,7 +11,7 @@ from poisongen.errors import ChoiceError, OutputError
 from poisongen.files.store import check_name, write_whole
 from poisongen.parallel import job_count
 from poisongen.plotting import can_plot, require_matplotlib
-from poisongen.reporting.choosing import choose
+from poisongen.reporting.choosing import choose, choose_skipped
 from poisongen.reporting.figures import make_plots
 from poisongen.reporting.gallery import Predictions, make_cards
 from poisongen.reporting.measured import Measured, measured_in_words
@@ -20,11 +20,12 @@ from poisongen.reporting.page import make_page, require_jinja2
 from poisongen.source.listing import check_apart
 
 SAMPLES, MOST_SAMPLES = 24, 500
+_ONE_SKIPPED_OF = 6  # for so many changed samples one that was passed over
 
 
 @dataclass(frozen=True)
 class ReportResult:
-    """Where the page is, its size in bytes, how many samples it shows, and the audit's report (None: not audited)."""
+    """Where the page is, its size in bytes, the number of changed samples shown, audit's report (None: not audited)."""
 
     page: Path
     bytes: int
@@ -78,14 +79,15 @@ def report(
     verdict = audited if isinstance(audited, AuditReport) else None
     if audited is True:
         verdict = audit(folder, root, quick=quick, jobs=jobs, progress=progress)
-    cards = make_cards(cases, opened, predictions, workers, progress)
+    passed_over = choose_skipped(opened.skipped, opened.samples, max(1, samples // _ONE_SKIPPED_OF))
+    cards = make_cards([*cases, *passed_over], opened, predictions, workers, progress)
     text = make_page(opened, cards, make_plots(opened, cards), verdict, measured)
     data = text.encode("utf-8", "replace")
     try:
         write_whole(place, data)
     except OSError as error:
         raise OutputError(f"--out: {place} cannot be written ({error.strerror})") from None
-    return ReportResult(place, len(data), len(cards), verdict)
+    return ReportResult(place, len(data), len(cases), verdict)
 
 
 def _check_place(page: Path, out: Path, root: Path | None) -> None:
