@@ -154,7 +154,7 @@ def _verdict(report: AuditReport | None, faults: Sequence[Fault]) -> Mapping[str
     kind = "quick audit" if report.quick else "audit"
     text = f"{kind} of {report.files:,} files{'' if report.source is None else ', compared with the source,'}"
     if report.clean:
-        more = "; what it cannot know stands below" if notes else ""
+        more = "; what was not checked stands below" if notes else ""
         return _as_verdict("good", "Clean:", f"{text} found no fault{more}.", (), 0, report.checks, notes)
     number = "1 fault" if report.fault_count == 1 else f"{report.fault_count:,} faults"
     return _as_verdict(
