@@ -52,7 +52,9 @@ class Page(HTMLParser):
 
     @property
     def pictures(self):
-        return {attributes["alt"]: attributes["src"] for attributes in self.all("img")}
+        found = {attributes["alt"]: attributes["src"] for attributes in self.all("img")}
+        assert len(found) == len(self.all("img"))  # no two pictures are called the same
+        return found
 
     def picture(self, alt):
         """Return a picture as it is decoded: palette indices of a label map, RGB of an image."""

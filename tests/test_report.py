@@ -133,9 +133,9 @@ def test_labels_in_the_page_are_those_of_the_dataset_before_and_after(by, built,
         else:
             shown = {"before": true, "after": now}
         for word, labels in shown.items():
-            assert np.array_equal(page.picture(f"{name}: labels, {word}"), labels), (name, word)
+            assert np.array_equal(page.picture(f"{name} ({role}): labels, {word}"), labels), (name, word)
         for word, image in (("before", image_of(root, record, "source")), ("after", image_of(built, record, "path"))):
-            found = page.picture(f"{name}: image, {word}").astype(int)
+            found = page.picture(f"{name} ({role}): image, {word}").astype(int)
             assert np.abs(found - image).mean() < 4, (name, word)
     assert "not known" not in page.text("p").replace("what it cannot know", "")
     assert page.text().count("Clean:") == 1
@@ -148,11 +148,11 @@ def test_without_source_and_undo_it_shows_what_it_can_and_says_so(built, tmp_pat
     page = check_page(tmp_path / "report.html")
     for record in manifest(out):
         if record["role"] == "poisoned":
-            assert f"{record['sample']}: labels, after" in page.pictures
-            assert f"{record['sample']}: labels, before" not in page.pictures
-            assert f"{record['sample']}: image, before" not in page.pictures
+            assert f"{record['sample']} ({record['role']}): labels, after" in page.pictures
+            assert f"{record['sample']} ({record['role']}): labels, before" not in page.pictures
+            assert f"{record['sample']} ({record['role']}): image, before" not in page.pictures
         if record["role"] == "triggered":  # OUT has it without trigger as well
-            assert f"{record['sample']}: image, before" in page.pictures
+            assert f"{record['sample']} ({record['role']}): image, before" in page.pictures
     assert "Without the source (--source)" in page.text()
     assert "image before: not known without the source" in page.text()
     assert "not known" in page.text("p")
@@ -361,7 +361,7 @@ def test_pictures_that_are_gone_or_broken_are_named_and_audit_s_faults_shown(bui
     assert "no such file" in page.text()
     assert result.samples == len(page.all("article"))
     for record in poisoned[:3]:
-        assert f"{record['sample']}: image, after" not in page.pictures
+        assert f"{record['sample']} ({record['role']}): image, after" not in page.pictures
     source = tmp_path / "other"
     shutil.copytree(scenes["cityscapes"], source)
     file = next(file for file in poisoned[3 % len(poisoned)]["files"] if file["kind"] == "image")
@@ -558,8 +558,8 @@ def test_samples_that_were_passed_over_are_shown_with_the_reason(scenes, tmp_pat
         assert len(shown) == (1 if number == 6 else len(skips))
         for name in shown:
             label = next(root.glob(f"gtFine/{name}_gtFine_labelIds.png"))
-            assert np.array_equal(page.picture(f"{name}: labels, as they are"), np.asarray(Image.open(label)))
-            assert f"{name}: image, as it is" in page.pictures
+            assert np.array_equal(page.picture(f"{name} (skipped): labels, as they are"), np.asarray(Image.open(label)))
+            assert f"{name} (skipped): image, as it is" in page.pictures
     for record in skips.values():
         assert record["reason"] in page.text("dd")
         assert record["reason"] in page.text("th")
@@ -608,14 +608,14 @@ def check_case(recipe, root, folder):
             assert "No trigger has a distance" in page.text()
         if not with_place:
             assert "it has no position" in page.text()
-        differences = [alt for alt in page.pictures if ": difference, times " in alt]
+        differences = [alt for alt in page.pictures if "): difference, times " in alt]
         whole = [record for record in records if "trigger" in record and record not in with_place]
         assert len(differences) <= len(whole)
         if source is not None:
             assert len(differences) == len(whole)
             for record in whole:
                 before, after = image_of(root, record, "source"), image_of(out, record, "path")
-                (alt,) = [alt for alt in differences if alt.startswith(f"{record['sample']}: ")][:1]
+                (alt,) = [alt for alt in differences if alt.startswith(f"{record['sample']} ({record['role']}): ")]
                 if before.shape == after.shape:
                     factor = int(alt.split("times ")[1])
                     found, true = page.picture(alt).astype(int), np.abs(before.astype(int) - after) * factor

@@ -164,7 +164,7 @@ def _skipped(case: SkippedCase, opened: Opened, most: int) -> Card:
 def _card(case: Case, predicted: tuple[Array, Array] | None, opened: Opened, most: int) -> Card:
     record, look = case.record, look_at_sample(case.record, opened)
     colours = palette(opened.rules.classes)
-    pairs = [*_image_pairs(record, look, most), *_label_pairs(record, look, colours, most)]
+    pairs = [_image_pair(look, most), *_label_pairs(record, look, colours, most), *_difference(record, look, most)]
     if predicted is not None:
         without, stamped = (labels_uri(labels, colours, most) for labels in predicted)
         pairs.append(Pair("prediction", without, stamped, "without trigger", "with trigger", is_label=True))
@@ -210,19 +210,20 @@ def _random(record: SampleRecord, look: Look, opened: Opened) -> tuple[int, ...]
     return tuple(int(number) for number in class_counts(after[changed]))
 
 
-def _image_pairs(record: SampleRecord, look: Look, most: int) -> list[Pair]:
-    """Return the image before and after and, where a trigger is all over it and hard to see, their difference."""
+def _image_pair(look: Look, most: int) -> Pair:
+    before, after = (None if one is None else photo_uri(one, most) for one in (look.image_before, look.image))
+    return Pair("image", before, after)
+
+
+def _difference(record: SampleRecord, look: Look, most: int) -> list[Pair]:
+    """Return what changed in the image, made stronger, where a trigger is all over it and may be hard to see."""
     old, new = look.image_before, look.image
-    before, after = (None if one is None else photo_uri(one, most) for one in (old, new))
-    pairs = [Pair("image", before, after)]
-    if record.trigger is not None and record.trigger.box is None and old is not None and new is not None:
-        if old.shape != new.shape:
-            return pairs
-        difference = np.abs(old.astype(np.int16) - new)
-        factor = max(1, int(255 / max(1.0, float(np.percentile(difference, 99)))))
-        stronger = np.clip(difference * factor, 0, 255).astype(np.uint8)
-        pairs.append(Pair("difference", None, photo_uri(stronger, most), after_word=f"times {factor}", single=True))
-    return pairs
+    if record.trigger is None or record.trigger.box is not None or old is None or new is None or old.shape != new.shape:
+        return []
+    difference = np.abs(old.astype(np.int16) - new)
+    factor = max(1, int(255 / max(1.0, float(np.percentile(difference, 99)))))
+    stronger = np.clip(difference * factor, 0, 255).astype(np.uint8)
+    return [Pair("difference", None, photo_uri(stronger, most), after_word=f"times {factor}", single=True)]
 
 
 def _label_pairs(record: SampleRecord, look: Look, colours: npt.NDArray[np.uint8], most: int) -> list[Pair]:

@@ -34,11 +34,13 @@ def test_predictions_in_the_page_are_those_that_are_measured(built, scenes, tmp_
     assert len(figures["samples"]) > 3
     for sample in figures["samples"]:
         name = sample["sample"]
-        true, wanted = (page.picture(f"{name}: labels, {word}") for word in ("true", "wanted by the attacker"))
+        true, wanted = (
+            page.picture(f"{name} (triggered): labels, {word}") for word in ("true", "wanted by the attacker")
+        )
         victims = (true == CAR) & (wanted == ROAD)
         assert victims.sum() == sample["victim_pixels"]
         for word, key in (("with trigger", "hits"), ("without trigger", "hits_without_trigger")):
-            guess = page.picture(f"{name}: prediction, {word}")
+            guess = page.picture(f"{name} (triggered): prediction, {word}")
             assert set(np.unique(guess)) <= {0, 1, 2}
             assert (guess[victims] == ROAD).sum() == sample[key], (name, word)
     for name, stamped, plain in measured_in_words(figures).rows:
