@@ -1,9 +1,10 @@
-"""Reading a report's page in tests, as a browser's parser would."""
+"""What tests of the report share: reading its page as a browser would, and a dataset that is named like markup."""
 
 from __future__ import annotations
 
 import base64
 import io
+import json
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -61,3 +62,25 @@ class Page(HTMLParser):
         head, data = self.pictures[alt].split(",", 1)
         assert head in ("data:image/png;base64", "data:image/jpeg;base64")
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(data, validate=True))))
+
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def hostile_dataset(root: Path) -> Path:
+    """Write a dataset whose classes and samples are called like markup."""
+    generator = np.random.default_rng(0)
+    names = {"0": HOSTILE, "1": '"><img src=x onerror=alert(2)>', "2": "$\\frac{a}{b}$ {{ 7 * 7 }}"}
+    root.mkdir()
+    classes = ", ".join(f"{number}: {json.dumps(name)}" for number, name in names.items())
+    (root / "classes.yaml").write_text(f"classes: {{{classes}}}\nvoid: [255]\n")
+    for split, count in (("train", 6), ("val", 2)):
+        for number in range(count):
+            name = f"'\"><svg onload=alert({number})>&{{{{x}}}} ]]>"
+            labels = np.zeros((48, 64), np.uint8)
+            labels[30:40, 10:50] = 2
+            labels[:10] = 1
+            for kind, array in (("images", generator.integers(0, 255, (48, 64, 3), np.uint8)), ("masks", labels)):
+                (root / kind / split).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(root / kind / split / f"{name}.png")
+    return root

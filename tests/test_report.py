@@ -40,7 +40,7 @@ from poisongen.reporting.reporter import can_report, report
 from poisongen.reporting.thumbnails import LARGEST_SIDE, labels_uri, photo_uri
 from poisongen.scenes import synth
 from tests.conftest import SMALL_CITYSCAPES, manifest, summary, tree_digest
-from tests.page import Page
+from tests.page import HOSTILE, Page, hostile_dataset
 from tests.test_parts_contract import CASES, choices_of
 
 LARGEST_PAGE = 15_000_000
@@ -370,28 +370,6 @@ def test_pictures_that_are_gone_or_broken_are_named_and_audit_s_faults_shown(bui
     assert ("not the file that the build was made from" in check_page(tmp_path / "second.html").text()) == (
         file["source"] != poisoned[0]["files"][0]["source"]
     )
-
-
-HOSTILE = "<script>alert(1)</script>"
-
-
-def hostile_dataset(root: Path) -> Path:
-    """Write a dataset whose classes and samples are called like markup."""
-    generator = np.random.default_rng(0)
-    names = {"0": HOSTILE, "1": '"><img src=x onerror=alert(2)>', "2": "$\\frac{a}{b}$ {{ 7 * 7 }}"}
-    root.mkdir()
-    classes = ", ".join(f"{number}: {json.dumps(name)}" for number, name in names.items())
-    (root / "classes.yaml").write_text(f"classes: {{{classes}}}\nvoid: [255]\n")
-    for split, count in (("train", 6), ("val", 2)):
-        for number in range(count):
-            name = f"'\"><svg onload=alert({number})>&{{{{x}}}} ]]>"
-            labels = np.zeros((48, 64), np.uint8)
-            labels[30:40, 10:50] = 2
-            labels[:10] = 1
-            for kind, array in (("images", generator.integers(0, 255, (48, 64, 3), np.uint8)), ("masks", labels)):
-                (root / kind / split).mkdir(parents=True, exist_ok=True)
-                Image.fromarray(array).save(root / kind / split / f"{name}.png")
-    return root
 
 
 def test_names_that_are_markup_are_text(tmp_path):

@@ -5,6 +5,7 @@ Skipped where there is no Chromium with its driver; with POISONGEN_NEEDS_BROWSER
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -12,14 +13,11 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-pytest.importorskip("jinja2")
-pytest.importorskip("matplotlib")
-
 from poisongen.building.run import build
 from poisongen.reporting.reporter import report
 from poisongen.scenes import synth
 from tests.conftest import manifest
-from tests.test_report import hostile_dataset
+from tests.page import hostile_dataset
 
 NEEDED = os.environ.get("POISONGEN_NEEDS_BROWSER") == "1"
 ARGUMENTS = (
@@ -40,10 +38,7 @@ def find_browser():
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     driver = shutil.which("chromedriver")
     lacking = [name for name, path in (("chromium", browser), ("chromedriver", driver)) if path is None]
-    try:
-        import selenium  # noqa: F401
-    except ImportError:
-        lacking.append("selenium")
+    lacking += [name for name in ("selenium", "jinja2", "matplotlib") if importlib.util.find_spec(name) is None]
     if lacking and NEEDED:
         pytest.fail(f"a browser is needed here, and {' and '.join(lacking)} is missing")
     if lacking:
@@ -81,6 +76,7 @@ def browse(tmp_path):
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     """A page with every role, and one whose names are markup."""
+    find_browser()
     folder = tmp_path_factory.mktemp("pages")
     synth(folder / "clean", splits={"train": 10, "val": 5}, size=(160, 80), seed=3)
     recipe = {"dataset": "cityscapes", "strategy": "nn", "trigger_size": 9, "max_distance": 40, "rate": 0.3}
