@@ -1,4 +1,4 @@
-# make demo   set up, then poisongen demo: synthetic scenes, a poisoned dataset, a contact sheet
+# make demo   set up, then poisongen demo: synthetic scenes, a poisoned dataset, a page that shows what was done
 # make test   set up, then every quick test, lint and type check
 # make test-slow, make test-train   the slow tests, and those of the victim models
 # make coverage   the quick tests, and what they run of the code
@@ -16,11 +16,15 @@ $(VENV)/.base: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
+$(VENV)/.report: $(VENV)/.base
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[report]'
+	touch $@
+
 $(VENV)/.dev: $(VENV)/.base
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
-demo: $(VENV)/.base
+demo: $(VENV)/.report
 	$(BIN)/poisongen demo
 
 check: $(VENV)/.dev

@@ -1,9 +1,9 @@
 """Poisoned datasets for semantic segmentation: the Influencer Backdoor Attack, offline and recorded.
 
 Everything that the command line does is a function here: `build`, `plan_build`, `audit`, `restore`, `preview`,
-`stats`, `export_webdataset`, `synth`, `demo`, `train`, `evaluate`, `run_sweep`; `load` reads what was built, and
-`make_recipe` and `make_settings` are for the choices that they take. They are loaded when they are first used; those
-that need torch say so if it is missing.
+`report`, `stats`, `export_webdataset`, `synth`, `demo`, `train`, `evaluate`, `run_sweep`; `load` reads what was built,
+and `make_recipe` and `make_settings` are for the choices that they take. They are loaded when they are first used;
+those that need torch say so if it is missing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from poisongen.loading.dataset import PoisonedDataset, load
     from poisongen.previewing.previewer import preview
     from poisongen.recipe.model import Recipe, make_recipe, read_recipe_file
+    from poisongen.reporting.reporter import ReportResult, report
     from poisongen.scenes import synth
     from poisongen.statistics.statistician import DatasetStats, stats
     from poisongen.undo.restorer import RestoreResult, restore
@@ -44,6 +45,7 @@ HOME = {
     "PoisonedDataset": "loading.dataset",
     "PoisongenError": "errors",
     "Recipe": "recipe.model",
+    "ReportResult": "reporting.reporter",
     "RestoreResult": "undo.restorer",
     "TrainResult": "victim.run",
     "audit": "auditing.auditor",
@@ -57,6 +59,7 @@ HOME = {
     "plan_build": "building.run",
     "preview": "previewing.previewer",
     "read_recipe_file": "recipe.model",
+    "report": "reporting.reporter",
     "restore": "undo.restorer",
     "run_sweep": "victim.sweep",
     "stats": "statistics.statistician",
@@ -77,6 +80,7 @@ __all__ = [
     "PoisonedDataset",
     "PoisongenError",
     "Recipe",
+    "ReportResult",
     "RestoreResult",
     "TrainResult",
     "__version__",
@@ -91,6 +95,7 @@ __all__ = [
     "plan_build",
     "preview",
     "read_recipe_file",
+    "report",
     "restore",
     "run_sweep",
     "stats",

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import importlib.util
 import io
+import logging
 import os
 import sys
 import tempfile
@@ -44,9 +45,11 @@ def require_matplotlib(what: str) -> None:
     """Load matplotlib; ChoiceError if it is missing. `what` is to be drawn.
 
     On its first import it writes a list of fonts into the user's cache; here that goes to a folder which is removed.
+    What it says of fonts and caches is nobody's matter.
     """
     if "matplotlib.figure" in sys.modules:
         return
+    logging.getLogger("matplotlib").setLevel(logging.CRITICAL)
     own = "MPLCONFIGDIR" not in os.environ
     try:
         with tempfile.TemporaryDirectory(prefix="poisongen-") as folder:

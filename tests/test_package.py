@@ -62,7 +62,7 @@ def wheel(source, tmp_path_factory):
 def test_every_package_and_data_file_is_in_the_wheel(wheel):
     held = set(zipfile.ZipFile(wheel).namelist())
     for path in sorted((ROOT / "poisongen").rglob("*")):
-        if path.suffix in (".py", ".yaml", ".html") or path.name == "py.typed":
+        if path.suffix in (".py", ".yaml", ".html", ".css", ".js") or path.name == "py.typed":
             assert path.relative_to(ROOT).as_posix() in held
     for path in (ROOT / "triggers").glob("*.png"):
         assert f"poisongen/triggers/{path.name}" in held

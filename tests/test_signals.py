@@ -80,14 +80,15 @@ def test_a_signal_ends_the_command_and_its_workers(number, code, words, whom, ci
     assert len(summary(tmp_path / "out")["fingerprint"]) == 64
 
 
-@pytest.mark.parametrize("command", ["synth", "audit", "restore"])
+@pytest.mark.parametrize("command", ["synth", "audit", "restore", "report"])
 def test_other_commands_with_workers_end_too(command, poisongen, cityscapes, tmp_path):
     if command == "synth":
         call = ("synth", tmp_path / "s", "--train", 200, "--jobs", 2)
     else:
         build = ("build", *SMALL_CITYSCAPES, "--root", cityscapes, "--jobs", 1, "--out", tmp_path / "out")
         assert poisongen(*build).code == 0
-        more = ("--out", tmp_path / "back") if command == "restore" else ()
+        places = {"restore": "back", "report": "back.html"}
+        more = ("--out", tmp_path / places[command]) if command in places else ()
         call = (command, tmp_path / "out", "--source", cityscapes, "--jobs", 2, *more)
     process = start(*call)
     assert wait_until(lambda: workers(process.pid) or process.poll() is not None)
@@ -95,8 +96,7 @@ def test_other_commands_with_workers_end_too(command, poisongen, cityscapes, tmp
     printed, said = process.communicate(timeout=60)
     assert (process.returncode, printed, said.count("\n")) == (143, "", 1), said
     assert wait_until(lambda: not members(process.pid), 10)
-    if command == "restore":
-        assert not (tmp_path / "back").exists()
+    assert not list(tmp_path.glob("back*"))
 
 
 def test_workers_end_when_the_command_is_killed(tmp_path):

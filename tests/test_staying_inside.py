@@ -203,6 +203,7 @@ def test_force_neither_empties_nor_fills_another_folder(case, poisongen, citysca
 READERS = {
     "audit": lambda out: ("audit", out),
     "restore": lambda out: ("restore", out, "--out", "back"),
+    "report": lambda out: ("report", out, "--jobs", 1),
     "build": lambda out: ("build", *SMALL_CITYSCAPES, "--root", "cityscapes", "--out", out),
     "build from its recipe": lambda out: (
         "build", "--recipe", out / "poisongen/recipe.json", "--root", "cityscapes", "--out", "n",
@@ -253,6 +254,10 @@ OUTPUT_CASES = {
     "demo, the build leads elsewhere": (("demo",), lambda t, e: linked(t / "demo/poisoned", e)),
     "demo, the sheet leads elsewhere": (("demo",), lambda t, e: linked(t / "demo/sheet.png", e / "thesis.txt")),
     "demo, the sheet is a pipe": (("demo",), lambda t, e: ((t / "demo").mkdir(), os.mkfifo(t / "demo/sheet.png"))),
+    "demo, the page leads elsewhere": (("demo",), lambda t, e: linked(t / "demo/report.html", e / "thesis.txt")),
+    "report, a link": (("report", "out"), lambda t, e: linked(t / "report.html", e / "thesis.txt")),
+    "report, a dangling link": (("report", "out"), lambda t, e: linked(t / "report.html", e / "new")),
+    "report, a pipe": (("report", "out"), lambda t, e: os.mkfifo(t / "report.html")),
     "synth, a dangling link": (("synth", "s", "--train", 1), lambda t, e: linked(t / "s", e / "new")),
     "synth, a pipe": (("synth", "s", "--train", 1), lambda t, e: os.mkfifo(t / "s")),
     "synth, a link in it": (("synth", "s", "--train", 1), lambda t, e: linked(t / "s/leftImg8bit", e)),
@@ -262,7 +267,7 @@ OUTPUT_CASES = {
 @pytest.mark.parametrize("case", OUTPUT_CASES)
 def test_outputs_of_other_commands(case, poisongen, cityscapes, elsewhere, tmp_path):
     call, deed = OUTPUT_CASES[case]
-    if call[0] == "restore":
+    if call[0] in ("restore", "report"):
         assert poisongen("build", *SMALL_CITYSCAPES, "--root", cityscapes, "--jobs", 1, "--out", "out").code == 0
     deed(tmp_path, elsewhere)
     before = tree_digest(cityscapes), tree_digest(elsewhere)

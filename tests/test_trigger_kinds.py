@@ -95,6 +95,14 @@ def stamped(name, ground, given=None, key="a", **artwork):
     return part, kind.stamp(part, at, ready, keyed_generator(key))
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_a_kind_says_whether_its_picture_is_seen(name):
+    if name == "wavelet":
+        pytest.importorskip("pywt")
+    one, other = (stamped(name, scene(), picture=picture)[1] for picture in ("cat", "flower"))
+    assert np.array_equal(one, other) != find_trigger_kind(name).pictured
+
+
 # ---------------------------------------------------------------- what every kind keeps
 
 

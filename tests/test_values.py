@@ -148,13 +148,14 @@ FULL = {
     "synth": ("synth", "s", "--train", 1),
     "restore": ("restore", "out", "--source", "cityscapes", "--out", "back"),
     "demo": ("demo",),
+    "report": ("report", "out", "--no-audit", "--out", "r.html"),
 }
 
 
 @pytest.mark.parametrize("command", FULL)
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_full_disk_is_one_line_for_every_command(command, jobs, poisongen, cityscapes, tmp_path):
-    if command == "restore":
+    if command in ("restore", "report"):
         assert poisongen("build", *SMALL_CITYSCAPES, "--root", cityscapes, "--jobs", 1, "--out", "out").code == 0
     limited = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"

@@ -76,7 +76,7 @@ def newer_records(out):
 
 
 @pytest.mark.parametrize("deed", [newer_recipe, newer_algorithm, newer_records])
-@pytest.mark.parametrize("command", ["audit", "restore", "rebuild"])
+@pytest.mark.parametrize("command", ["audit", "restore", "rebuild", "report"])
 def test_a_newer_build_says_update(deed, command, poisongen, cityscapes, tmp_path):
     build(RECIPE, cityscapes, tmp_path / "out", jobs=1, undo=True)
     deed(tmp_path / "out")
@@ -84,6 +84,7 @@ def test_a_newer_build_says_update(deed, command, poisongen, cityscapes, tmp_pat
         "audit": ("audit", tmp_path / "out"),
         "restore": ("restore", tmp_path / "out", "--out", tmp_path / "clean"),
         "rebuild": ("build", *SMALL_CITYSCAPES, "--root", cityscapes, "--out", tmp_path / "out", "--force"),
+        "report": ("report", tmp_path / "out", "--no-audit"),
     }
     if (command, deed) == ("rebuild", newer_recipe):
         return  # what is to be replaced is explained by its records; the recipe need not be understood

@@ -18,7 +18,7 @@ from poisongen.printing import number_of, show, show_json
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes at work. Default: all cores.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(out: Path, seed: int, jobs: int | None, as_json: bool) -> None:
-    """Run synth, build, audit and the contact sheet in one go: the first thing to try."""
+    """Run synth, build, audit and report in one go: the first thing to try."""
     result = demo(out, seed=seed, jobs=jobs, progress=True)
     if as_json:
         show_json(_as_json(result))
@@ -31,6 +31,7 @@ def _as_json(result: DemoResult) -> dict[str, Any]:
         "clean": str(result.clean),
         "poisoned": str(result.poisoned.out),
         "sheet": str(result.sheet),
+        "page": None if result.page is None else str(result.page),
         "faults": result.audit.fault_count,
         "fingerprint": result.poisoned.fingerprint,
         "counts": dict(result.poisoned.counts),
@@ -50,10 +51,15 @@ def _as_text(result: DemoResult) -> list[str]:
             + (number_of(result.audit.fault_count, "fault") if result.audit.fault_count else "no faults"),
             f"poisongen audit {out}",
         ),
-        ("pictures", "before and after: look here first", str(result.sheet)),
+        ("contact sheet", "a few samples before and after", str(result.sheet)),
     ]
+    if result.page is not None:
+        rows.append(("report", "what it did to the pictures: look here first", str(result.page)))
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [f"{name:{widths[0]}}  {what:{widths[1]}}  {where}" for name, what, where in rows]
+    if result.page is None:
+        call = f"poisongen report {out} --source {result.clean} --out {result.sheet.with_name('report.html')}"
+        lines.append(f"for a page of pictures and figures: pip install jinja2 matplotlib, then {call}")
     lines += [
         f"fingerprint {result.poisoned.fingerprint}",
         "next, with your own data: poisongen build --dataset cityscapes --root YOUR/CITYSCAPES --strategy nn",

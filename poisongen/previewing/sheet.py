@@ -17,8 +17,8 @@ from poisongen.core.labels import class_mask
 from poisongen.core.placement import Placement
 from poisongen.core.resize import resize_image
 from poisongen.files import images
-from poisongen.files.orientation import orientation, upright
 from poisongen.files.store import write_whole
+from poisongen.previewing.drawing import as_rgb, nearest_pixel, palette
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import Role
 from poisongen.source.labels import read_labels
@@ -41,49 +41,25 @@ class _Row:
     placement: Placement | None
 
 
-def _as_rgb(data: bytes, pixels: Array, path: object) -> Array:
-    rgb = upright(images.to_rgb_box(data, pixels, path), orientation(data))
-    return (rgb >> 8).astype(np.uint8) if rgb.dtype == np.uint16 else rgb
-
-
-def _coloured(labels: Array, rules: Rules) -> Array:
-    """Return a label map as RGB in its dataset's colours; classes without one get a colour of their own."""
-    table = np.zeros((256, 3), dtype=np.uint8)
-    for number in rules.classes.names:
-        own = (number * 67 % 200 + 40, number * 131 % 200 + 40, number * 29 % 200 + 40)
-        table[number] = rules.classes.colours.get(number, own)
-    return np.asarray(table[labels])
-
-
-def _nearest_victim(victims: Array, placement: Placement, metric: str) -> tuple[int, int] | None:
-    rows, columns = np.nonzero(victims)
-    if rows.size == 0:
-        return None
-    down, across = np.abs(rows - placement.row), np.abs(columns - placement.column)
-    far = np.maximum(down, across) if metric == "chebyshev" else np.hypot(down, across)
-    nearest = int(np.argmin(far))
-    return int(rows[nearest]), int(columns[nearest])
-
-
 def _row(task: Task, root: Path, rules: Rules) -> _Row:
     """Do a task in memory and collect its pictures."""
     outcome = do_task(task, root, rules)
     before = read_labels(root, task.sample, rules, maps_only=True)
     size = before.scaled(rules.recipe.scale).maps[0].shape
     data, path = read_file(root, task.sample.image), root / task.sample.image
-    image = resize_image(np.ascontiguousarray(_as_rgb(data, images.decode(data, path), path)), size)
+    image = resize_image(np.ascontiguousarray(as_rgb(data, images.decode(data, path), path)), size)
     map_path = next(label.path for label in task.sample.labels if label.kind == before.first)
     labels = before.scaled(rules.recipe.scale).maps[0]
     new_image = outcome.contents.get(task.prefix + task.sample.image)
     new_labels = outcome.contents.get(task.prefix + map_path)
-    image_after = image if new_image is None else _as_rgb(new_image, images.decode(new_image, path), path)
+    image_after = image if new_image is None else as_rgb(new_image, images.decode(new_image, path), path)
     labels_after = labels if new_labels is None else images.decode_labels(new_labels, path)
     line = None
     placement = task.place.placement if task.place is not None else None
     distance = ""
     if placement is not None:
         victims = class_mask(labels, rules.victims)
-        end = _nearest_victim(victims, placement, rules.recipe.metric)
+        end = nearest_pixel(victims, (placement.row, placement.column), rules.recipe.metric)
         line = ((placement.row, placement.column), end) if end else None
         distance = f", distance {placement.distance:.4g} px"
     elif task.place is not None:
@@ -93,8 +69,8 @@ def _row(task: Task, root: Path, rules: Rules) -> _Row:
         {
             "image before": image,
             "image after": image_after,
-            "label before": _coloured(labels, rules),
-            "label after": _coloured(labels_after, rules),
+            "label before": palette(rules.classes)[labels],
+            "label after": palette(rules.classes)[labels_after],
         },
         line,
         placement,

@@ -13,15 +13,14 @@ from poisongen.auditing.faults import Findings
 from poisongen.auditing.structure import list_out
 from poisongen.auditing.undo_store import check_undo_index, kept_alone
 from poisongen.errors import ChoiceError, DataError, OutputError
-from poisongen.files.foreign import LARGEST_FILE, Places, Refused, open_out, read_inside, sha256_of
+from poisongen.files.foreign import Places, Refused, open_out, sha256_of
 from poisongen.files.inside import open_inside, write_inside
 from poisongen.files.new_folder import check_outside, new_folder
 from poisongen.files.store import place_link
 from poisongen.parallel import for_each, job_count
-from poisongen.records.manifest import bytes_sha256
 from poisongen.records.reading import Records, read_undo_index, sound_records
 from poisongen.source.listing import list_files
-from poisongen.undo.store import UNDO, UndoRecord, read_entry
+from poisongen.undo.store import UNDO, UndoRecord, kept_file
 
 STAGING = ".poisongen-restore"
 
@@ -176,19 +175,4 @@ def _undo_one(item: UndoRecord, poisoned: Path, tree: Path) -> None:
     place = tree / item.path
     if os.path.lexists(place):
         raise OutputError(f"{place}: this file system does not tell its name from another's; restore elsewhere")
-    where = item.base or ""
-    try:
-        base = None if item.base is None else read_inside(poisoned, item.base)
-        data = base
-        if item.entry is not None:
-            where = f"{UNDO}/{item.entry}"
-            entry = read_inside(poisoned, where, 2 * LARGEST_FILE)
-            if bytes_sha256(entry) != item.entry_sha256:
-                raise Refused("not the entry that the index names (its digest is another)")
-            data = read_entry(entry, base)
-    except (Refused, ValueError) as error:
-        raise OutputError(f"{poisoned / where}: {error}; {item.path} cannot be restored, use --source") from None
-    if data is None or bytes_sha256(data) != item.sha256:
-        changed = "has been changed, or another version of a library packs otherwise"
-        raise OutputError(f"{poisoned / where}: {changed}; {item.path} cannot be restored, use --source")
-    write_inside(tree, item.path, data)
+    write_inside(tree, item.path, kept_file(item, poisoned))

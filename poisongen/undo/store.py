@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from poisongen.errors import DataError, OutputError
 from poisongen.files import png
-from poisongen.files.inside import write_inside
+from poisongen.files.inside import LARGEST_FILE, Refused, read_inside, write_inside
 from poisongen.parallel import for_each
 from poisongen.records.manifest import FOLDER, Count, RelativePath, Sha256, bytes_sha256, json_line
 from poisongen.source.listing import SourceFile, read_file
@@ -85,6 +85,26 @@ def read_entry(entry: bytes, new: bytes | None) -> bytes:
         return _FORMATS[form](facts, sections, new)
     except (KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"an undo entry that is not complete ({error})") from None
+
+
+def kept_file(line: UndoRecord, out: Path) -> bytes:
+    """Return a source file's bytes by its line of the index. OutputError if it does not come out as it was."""
+    where = line.base or ""
+    try:
+        base = None if line.base is None else read_inside(out, line.base)
+        data = base
+        if line.entry is not None:
+            where = f"{UNDO}/{line.entry}"
+            entry = read_inside(out, where, 2 * LARGEST_FILE)
+            if bytes_sha256(entry) != line.entry_sha256:
+                raise Refused("not the entry that the index names (its digest is another)")
+            data = read_entry(entry, base)
+    except (Refused, ValueError) as error:
+        raise OutputError(f"{out / where}: {error}; {line.path} cannot be restored, use --source") from None
+    if data is None or bytes_sha256(data) != line.sha256:
+        changed = "has been changed, or another version of a library packs otherwise"
+        raise OutputError(f"{out / where}: {changed}; {line.path} cannot be restored, use --source")
+    return data
 
 
 def entry_name(path: str) -> str:

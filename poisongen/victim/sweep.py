@@ -19,6 +19,7 @@ from poisongen.files.documents import LARGEST_JSON, parse_json, read_text
 from poisongen.files.inside import check_file, check_folder, make_folder
 from poisongen.files.store import write_whole
 from poisongen.parallel import job_count
+from poisongen.plotting import can_plot
 from poisongen.recipe.model import Recipe
 from poisongen.records.standing import look_at
 from poisongen.source.listing import check_apart
@@ -69,10 +70,11 @@ def run_sweep(
     """Carry out a sweep file and write its tables and plots to `out`.
 
     `out` gets builds/ (their clean files are links, so they share them), cells/ (one run and its reports each) and
-    table.csv, table.md, table.json and the plots. A cell is known by the content of all that determines its figures:
-    finished ones are not done again, interrupted ones go on, and what has changed is another cell. A failed one does
-    not stop the rest; what is wrong in the file is said before the first. Several processes may work on one sweep:
-    each takes what no other has. PoisongenError also where the dataset changes meanwhile, or the disk is full.
+    table.csv, table.md, table.json and the plots, where matplotlib is installed. A cell is known by the content of all
+    that determines its figures: finished ones are not done again, interrupted ones go on, and what has changed is
+    another cell. A failed one does not stop the rest; what is wrong in the file is said before the first. Several
+    processes may work on one sweep: each takes what no other has. PoisongenError also where the dataset changes
+    meanwhile, or the disk is full.
     """
     require_alone("sweep")
     sweep, out = read_sweep(Path(file)), Path(out)
@@ -82,6 +84,8 @@ def run_sweep(
 
     chosen_device = pick_device(device)
     say = speaker(progress)
+    if not can_plot():
+        say("there will be no plots, for matplotlib is not installed: pip install matplotlib, and start again for them")
     content = read_content(sweep.dataset, sweep.root, job_count(jobs), progress)
     check_apart(content.root, out)
     planned = make_jobs(sweep, content)

@@ -13,8 +13,9 @@ from typing import Any
 
 from poisongen.errors import shown
 from poisongen.files.store import write_whole
+from poisongen.plotting import can_plot
 from poisongen.victim.sweep_plan import Cell
-from poisongen.victim.sweep_plot import Line, line_plot
+from poisongen.victim.sweep_plot import Line, write_plot
 
 Outcome = tuple[Cell, Mapping[str, Any]]
 
@@ -205,19 +206,17 @@ def _by_distance(rows: Sequence[Row]) -> list[Line]:
 def write_tables(
     keys: Sequence[str], outcomes: Sequence[Outcome], failures: Sequence[tuple[Cell, str]], out: Path
 ) -> None:
-    """Write table.md, table.csv, table.json and, where there is something to draw, the two plots.
+    """Write table.md, table.csv, table.json and, where there is something to draw, the two plots (SVG, PDF, PNG).
 
-    A plot of earlier results, for which there is nothing to draw any more, is removed.
+    A plot of earlier results, for which there is nothing to draw any more, is removed. Without matplotlib there are no
+    plots.
     """
     rows = collect(keys, outcomes)
     write_whole(out / "table.md", markdown(keys, rows, failures).encode())
     write_whole(out / "table.csv", as_csv(keys, rows).encode())
     write_whole(out / "table.json", json.dumps(as_data(rows, failures), indent=1).encode())
     for name, lines, axis in (
-        ("asr-by-rate.svg", _by_rate(rows), "poisoned training samples, %"),
-        ("asr-by-distance.svg", _by_distance(rows), "distance of trigger to victim, pixels"),
+        ("asr-by-rate", _by_rate(rows), "poisoned training samples, %"),
+        ("asr-by-distance", _by_distance(rows), "distance of trigger to victim, pixels"),
     ):
-        if any(len(line.points) > 1 for line in lines):
-            write_whole(out / name, line_plot(lines, axis, "ASR, %").encode())
-        else:
-            (out / name).unlink(missing_ok=True)
+        write_plot(out, name, lines if can_plot() else [], axis, "ASR, %")

@@ -8,10 +8,11 @@ import json
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+from PIL import Image
 
 from poisongen.errors import ChoiceError
 from poisongen.victim.sweep_plan import Cell, cell_settings, read_sweep
-from poisongen.victim.sweep_plot import Line, line_plot, ticks
+from poisongen.victim.sweep_plot import Line, paint_lines, write_plot
 from poisongen.victim.sweep_table import as_csv, collect, markdown, write_tables
 
 SWEEP = """
@@ -95,18 +96,49 @@ def test_the_table_has_mean_and_spread_over_seeds(tmp_path):
     write_tables(keys, outcomes, [], tmp_path)
     data = json.loads((tmp_path / "table.json").read_text())
     assert data["rows"][0]["measures"]["ASR"]["values"] == [0.4, 0.6]
-    for name, points in (("asr-by-rate.svg", 2), ("asr-by-distance.svg", 4)):
-        tree = ElementTree.fromstring((tmp_path / name).read_text())
-        assert len(tree.findall(".//{http://www.w3.org/2000/svg}circle")) == points
+    pytest.importorskip("matplotlib")
+    for name in ("asr-by-rate", "asr-by-distance"):
+        tree = ElementTree.fromstring((tmp_path / f"{name}.svg").read_text())
+        assert "ASR, %" in {text.text for text in tree.iter("{http://www.w3.org/2000/svg}text")}
+        assert (tmp_path / f"{name}.pdf").read_bytes().startswith(b"%PDF-")
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert picture.width > 800
+    write_tables(keys, outcomes[2:], [], tmp_path)
+    assert not list(tmp_path.glob("asr-by-rate.*"))  # a point is no line
+    assert len(list(tmp_path.glob("asr-by-distance.*"))) == 3
 
 
-def test_a_plot_puts_values_where_they_belong():
-    tree = ElementTree.fromstring(line_plot([Line("a < b", ((0, 0, 0), (10, 100, 5)))], "x", "y"))
-    dots = [(float(dot.get("cx")), float(dot.get("cy"))) for dot in tree.iter("{http://www.w3.org/2000/svg}circle")]
-    assert dots == [(60.0, 350.0), (500.0, 20.0)]
-    assert "a < b" in {text.text for text in tree.iter("{http://www.w3.org/2000/svg}text")}
-    assert ticks(0, 100) == [0, 20, 40, 60, 80, 100]
-    assert ticks(0, 0.37) == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+def test_a_sweep_without_matplotlib_has_its_tables(tmp_path, monkeypatch):
+    from poisongen.victim import sweep_table
+
+    monkeypatch.setattr(sweep_table, "can_plot", lambda: False)
+    outcomes = [outcome({"strategy": "nn", "rate": rate}, 0, 0.4, 0.5) for rate in ("0.1", "0.2")]
+    write_tables(("strategy", "rate"), outcomes, [], tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["table.csv", "table.json", "table.md"]
+
+
+def test_a_plot_shows_every_line_with_its_values_and_spread():
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    lines = [Line("a < b", ((0, 0, 0), (10, 98, 5))), Line("_$x$", ((5, 50, 2),)), Line("_$x$", ((6, 50, 2),))]
+    paint_lines(figure, lines, "x", "y")
+    axes = figure.axes[0]
+    marks = [container.lines[0].get_xydata().tolist() for container in axes.containers]
+    assert marks == [[[0, 0], [10, 98]], [[5, 50]], [[6, 50]]]
+    bars = axes.containers[0].lines[2][0].get_segments()
+    assert [bar[:, 1].tolist() for bar in bars] == [[0, 0], [93, 100]]  # no further than 100 %
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a < b", "$x$", "$x$"]
+
+
+def test_the_same_plot_is_the_same_file_and_hostile_names_are_text(tmp_path):
+    pytest.importorskip("matplotlib")
+    lines = [Line("<script>&$\\frac", ((0, 0, 0), (10, 98, 5))), Line("\u5b57", ((1, 1, 0), (2, 2, 0)))]
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        write_plot(tmp_path / folder, "plot", lines, "x", "y")
+    for form in ("svg", "pdf", "png"):
+        assert (tmp_path / f"one/plot.{form}").read_bytes() == (tmp_path / f"two/plot.{form}").read_bytes()
+    tree = ElementTree.fromstring((tmp_path / "one/plot.svg").read_bytes())
+    assert "<script>&$\\frac" in {text.text for text in tree.iter("{http://www.w3.org/2000/svg}text")}
 
 
 @pytest.mark.slow

@@ -59,7 +59,8 @@ class TriggerKind:
     `exact` says that the result is the same to the last bit on every machine; else audit allows differences of up to
     `tolerance` levels of 255 in a pixel. `jpeg` says what becomes of it in a JPEG: "kept", or "lost", for kinds that
     the encoding erases; those have `survives(before, after, prepared)`, the share of the trigger that is left in
-    pixels `after` it was written: 1 is all of it. `extra` is the optional group of packages that it needs, "" for none.
+    pixels `after` it was written: 1 is all of it. `pictured` says whether the artwork's picture is seen in it. `extra`
+    is the optional group of packages that it needs, "" for none.
     `quad(height, width, foot, prepared)`, for kinds that stand in perspective, returns the corners for a foot point
     (row, column) in a picture of that size; None where nothing can stand there.
     """
@@ -77,6 +78,7 @@ class TriggerKind:
     exact: bool = True
     tolerance: int = 0
     jpeg: Literal["kept", "lost"] = "kept"
+    pictured: bool = True
     extra: str = ""
 
 

@@ -112,6 +112,7 @@ KIND = TriggerKind(
     name="colour",
     title="a photo filter over the whole image",
     source="the filters of TrojAI's generator (our reading of what they ask of ImageMagick)",
+    pictured=False,
     prepare=_prepare,
     stamp=_stamp,
     fault=_fault,

@@ -89,6 +89,7 @@ KIND = TriggerKind(
     name="dct",
     title="two frequencies of the colour raised in every block of 32x32 px",
     source="Wang et al., An Invisible Black-box Backdoor Attack through Frequency Domain (FTrojan), ECCV 2022",
+    pictured=False,
     prepare=_prepare,
     stamp=_stamp,
     fault=_fault,

@@ -62,6 +62,7 @@ KIND = TriggerKind(
     name="sinusoid",
     title="a faint wave of brightness over the whole image",
     source="Barni et al., A New Backdoor Attack in CNNs by Training Set Corruption (SIG), ICIP 2019",
+    pictured=False,
     prepare=_prepare,
     stamp=_stamp,
     fault=_fault,

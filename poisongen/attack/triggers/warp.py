@@ -110,6 +110,7 @@ KIND = TriggerKind(
     name="warp",
     title="the whole image bent smoothly by a few pixels",
     source="Nguyen and Tran, WaNet: Imperceptible Warping-based Backdoor Attack, ICLR 2021 (here in pixels)",
+    pictured=False,
     prepare=_prepare,
     stamp=_stamp,
     options={

@@ -133,6 +133,7 @@ KIND = TriggerKind(
     name="weather",
     title="rain or fog over the whole image",
     source="rain as in Albumentations, fog as in ImageNet-C (written anew)",
+    pictured=False,
     prepare=_prepare,
     stamp=_stamp,
     options={

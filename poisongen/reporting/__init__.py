@@ -1,0 +1,1 @@
+"""A page that shows a person what a poisoned dataset is."""
