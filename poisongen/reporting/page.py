@@ -129,6 +129,8 @@ def _class_rows(opened: Opened) -> list[tuple[str, str, str, str]]:
     for pair in opened.pairs[:MOST_CLASSES]:
         for side, word in (("victim", "victim"), ("target", "target")):
             facts = pair[side]
+            if facts is None:  # a map from elsewhere leaves victims without a target
+                continue
             colour = _hexadecimal(colours[facts["id"] % 256])
             name = f"{facts['name']} ({word})"
             found.setdefault(name, (name, colour, f"{facts['pixels']:,}", f"{facts['samples']:,}"))
