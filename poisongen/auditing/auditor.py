@@ -123,7 +123,7 @@ def audit(
         _check_rules(records, rules, findings)
         if index is not None and full is not None:
             check_coverage(index, full, records, rules, findings)
-            check_made(index, records, rules, list(listing.entries), findings)
+            check_made(index, records, rules, places.root or places.out, list(listing.entries), findings)
             like = _label_like(index, records, listing, places, rules, findings)
             by_path = {line.path: line for line in undo if line.path in alone}
             skips = with_store(check_names(records, full.index, full.whole, rules, findings), by_path)

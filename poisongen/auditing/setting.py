@@ -11,6 +11,7 @@ from poisongen.auditing.skips import BAD
 from poisongen.auditing.structure import Listing
 from poisongen.datasets import find_layout
 from poisongen.datasets.base import Index
+from poisongen.datasets.lists import LIST_ENDS
 from poisongen.errors import PoisongenError
 from poisongen.files.foreign import Places
 from poisongen.recipe.rules import Rules, make_rules
@@ -55,7 +56,7 @@ def index_paths(listing: Listing) -> list[str]:
 def index_of_out(listing: Listing, places: Places, rules: Rules, findings: Findings) -> Index | None:
     """Pair the files of OUT into samples, as the layout does; its split lists must be plain files, or the source's."""
     paths = index_paths(listing)
-    lists = [path for path in paths if path.endswith(".txt")]
+    lists = [path for path in paths if path.endswith(LIST_ENDS)]
     if places.root is None and not all(listing.plain(path) for path in lists):
         findings.note("samples that no record names: the split lists are links (give --source)")
         return None

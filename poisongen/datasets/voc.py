@@ -144,7 +144,7 @@ def _scan(root: Path, files: Sequence[str]) -> Index:
     return Index(samples, tuple(problems))
 
 
-def _split_files(split: str, files: Sequence[str], samples: Sequence[Sample]) -> dict[str, bytes]:
+def _split_files(root: Path, split: str, files: Sequence[str], samples: Sequence[Sample]) -> dict[str, bytes]:
     """The list of a split that holds just these samples."""
     prefix = samples[0].image.removesuffix(posixpath.basename(samples[0].image)).removesuffix(f"{_IMAGES}/")
     path = f"{prefix}{_LISTS}/{split}.txt"

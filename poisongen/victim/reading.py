@@ -12,8 +12,9 @@ from PIL import Image
 
 from poisongen.core.resize import resize_image, resize_labels
 from poisongen.datasets.base import ClassTable, LabelKind
+from poisongen.datasets.label_arrays import read_class_ids
 from poisongen.errors import DataError
-from poisongen.files.images import decode_labels, header
+from poisongen.files.images import header
 from poisongen.files.orientation import AS_STORED, orientation, turns_sideways, upright
 from poisongen.victim.settings import Size
 
@@ -67,10 +68,7 @@ def as_picture(data: bytes, path: Path) -> Picture:
 
 def read_raw_labels(path: Path, kind: LabelKind, classes: ClassTable) -> Picture:
     """Return a label map's raw class IDs, (H, W) uint8; DataError if it is unreadable or holds illegal values."""
-    labels = decode_labels(_bytes(path), path)
-    if fault := kind.fault(labels, classes):
-        raise DataError(path, fault)
-    return labels
+    return read_class_ids(kind, _bytes(path), path, classes)
 
 
 def fit_labels(labels: Picture, size: Size | None) -> Picture:

@@ -1,0 +1,127 @@
+"""Pairing files by where they lie: a template for a dataset's images and one for each kind of its label files."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from poisongen.datasets.base import Index, LabelFile, Problem, Sample
+from poisongen.datasets.pairs import twin_problems
+from poisongen.datasets.stems import LABEL_ENDS, Stems, kept_ends, new_stems
+
+IMAGE = "image"
+_FIELD = re.compile(r"\{(\w+)\}")
+_USUAL = {"split": r"[^/]+", "name": r".+"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a kind of file lies: a path without ending, such as `gt/{split}/{name}_labels`.
+
+    `{split}` is one folder or word, `{name}` the rest of a sample's path, folders below included. Other fields stand
+    for what `fields` (regular expressions) says, and are part of the sample's name, in the order of the template.
+    `ends` are the file's endings, with a dot and in small letters; none: those that images or label maps may have.
+    """
+
+    template: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    ends: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """What matches a path without ending; a field that stands there twice must be the same."""
+        parts, seen = [], set[str]()
+        for at, part in enumerate(_FIELD.split(self.template)):
+            if at % 2 == 0:
+                parts.append(re.escape(part))
+            elif part in seen:
+                parts.append(f"(?P={part})")
+            else:
+                parts.append(f"(?P<{part}>{self.fields.get(part) or _USUAL[part]})")
+                seen.add(part)
+        return re.compile("".join(parts))
+
+    @property
+    def literal(self) -> int:
+        """How many characters of a path the template says itself: of two that match, the longer one is meant."""
+        return len(_FIELD.sub("", self.template))
+
+    def fill(self, split: str, stem: str) -> str:
+        """Return the path, without ending, of a sample's file."""
+        names = [name for name in dict.fromkeys(_FIELD.findall(self.template)) if name != "split"]
+        parts = stem.split("/", len(names) - 1)
+        values = dict(zip(names, parts, strict=False)) | {"split": split}
+        return _FIELD.sub(lambda match: values.get(match[1], "*"), self.template)
+
+
+Found = Mapping[str, Mapping[str, Stems]]
+"""What was found of each kind of file: by kind, then by the word that stands for the split ('' where there is none)."""
+
+
+def sort_files(files: Sequence[str], places: Mapping[str, Place]) -> Found:
+    """Tell of every file which kind it is: of several templates that match, the one that says most of the path."""
+    order = sorted(places, key=lambda kind: (-places[kind].literal, kind == IMAGE))
+    found: dict[str, dict[str, Stems]] = {kind: {} for kind in places}
+    for path in files:
+        start, _, end = path.rpartition(".")
+        end = f".{end.lower()}"
+        for kind in order:
+            place = places[kind]
+            ends, others = kept_ends(kind != IMAGE)
+            wanted = place.ends or ends
+            if end not in wanted and (place.ends or end not in others):
+                continue
+            match = place.pattern.fullmatch(start)
+            if match is None:
+                continue
+            words = match.groupdict()
+            split = words.pop("split", "")
+            stems = found[kind].setdefault(split, new_stems(kind != IMAGE))
+            stems.add("/".join(words.values()), path, read=end in wanted)
+            break
+    return found
+
+
+def pair_tree(found: Found, places: Mapping[str, Place], needed: str, names: Mapping[str, str] | None = None) -> Index:
+    """Pair what `sort_files` found into samples: an image, a label map of the kind `needed`, and what else there is.
+
+    `names` maps the words that stand for splits to the splits' names where they differ (`training` to `train`). Two
+    files of one name are a problem of the index; a sample without image or label map is one if its split is used.
+    """
+    samples: dict[str, tuple[Sample, ...]] = {}
+    problems: list[Problem] = []
+    kinds = [needed, *(kind for kind in places if kind not in (IMAGE, needed))]
+    for word in sorted({*found[IMAGE], *found[needed]}):
+        split = (names or {}).get(word, word)
+        images = found[IMAGE].get(word) or new_stems(labels=False)
+        maps = found[needed].get(word) or new_stems(labels=True)
+        problems += twin_problems(split, "samples", images)
+        for kind in kinds:
+            twins = found[kind].get(word)
+            problems += [] if twins is None else twin_problems(split, "labels", twins)
+        chosen = []
+        for stem in sorted(images.files.keys() | maps.files.keys()):
+            name = f"{split}/{stem}"
+            if stem not in images.files:
+                text = f"label without image ({places[IMAGE].fill(word, stem)}.*){images.hint(stem)}"
+                problems.append(Problem(split, name, maps.files[stem], text, only_if_used=True))
+            elif stem not in maps.files:
+                text = f"image without label ({places[needed].fill(word, stem)}{LABEL_ENDS[0]}){maps.hint(stem)}"
+                problems.append(Problem(split, name, images.files[stem], text, only_if_used=True))
+            else:
+                labels = (
+                    LabelFile(kind, found[kind][word].files[stem])
+                    for kind in kinds
+                    if word in found[kind] and stem in found[kind][word].files
+                )
+                chosen.append(Sample(split, stem, images.files[stem], tuple(labels)))
+        samples[split] = tuple(chosen)
+        nothing_else = not images.files and not maps.files
+        problems += [
+            Problem(split, f"{split}/{stem}", path, f"{images.reads}; convert it", only_if_used=True)
+            for stem, path in images.other.items()
+            if stem not in images.files and stem not in maps.files and (stem in maps.other or nothing_else)
+        ]
+    return Index(samples, tuple(problems))
