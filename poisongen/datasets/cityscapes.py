@@ -257,4 +257,6 @@ LAYOUT = Layout(
     classes=lambda root: CLASSES,
     scan=scan,
     completions=completions,
+    needs="leftImg8bit/SPLIT/CITY/*_leftImg8bit.png, gtFine/SPLIT/CITY/*_gtFine_labelIds.png; with them labelTrainIds, "
+    "instanceIds, color and polygons.json",
 )

@@ -35,19 +35,22 @@ class FolderPlaces:
 
     `places` are the templates of images and masks; `lists` is the template (with its ending) of the files that name
     each split's samples, '' for none; `pairs` says that they name an image and a mask on each line instead. `names`
-    maps the words that stand for splits in paths to the splits' names.
+    maps the words that stand for splits in paths to the splits' names. `words` says which words do (a regular
+    expression); `first` that only the first word of a list's line is the name.
     """
 
     places: Mapping[str, Place] = field(default_factory=dict)
     lists: str = ""
     pairs: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
+    words: str = r"[^/]+"
+    first: bool = False
 
     @property
     def list_place(self) -> Place:
         """The template of the lists."""
         start, _, end = self.lists.rpartition(".")
-        return Place(start, {"split": r"[^/]+"}, (f".{end.lower()}",))
+        return Place(start, {"split": self.words}, (f".{end.lower()}",))
 
 
 def parse_places(document: Mapping[str, Any]) -> FolderPlaces | None:

@@ -116,7 +116,7 @@ def split_names(root: Path, files: Sequence[str], places: FolderPlaces, whole: I
         problems += [Problem(split, "", path, fault, only_if_used=True)] if fault else []
         chosen: dict[str, Sample] = {}
         for line in lines:
-            word = line.strip().removeprefix("./")
+            word = _word(line, places)
             sample = known.get(word)
             if sample is None:
                 text = f"names '{_short(word)}', which has no image or no mask"
@@ -128,6 +128,11 @@ def split_names(root: Path, files: Sequence[str], places: FolderPlaces, whole: I
                 chosen[sample.stem] = replace(sample, split=split)
         samples[split] = tuple(chosen[stem] for stem in sorted(chosen))
     return Index(samples, tuple(problems))
+
+
+def _word(line: str, places: FolderPlaces) -> str:
+    """Return what a line of a list calls its sample."""
+    return (line.split(maxsplit=1)[0] if places.first else line.strip()).removeprefix("./")
 
 
 def _names(sample: Sample) -> Iterator[str]:
@@ -148,7 +153,7 @@ def copied_list(
     kept = []
     for line in _lines(root, path)[0]:
         pair = _pair(line) if places.pairs else None
-        if (pair is not None and pair[0] in images) or (not places.pairs and line.strip().removeprefix("./") in words):
+        if (pair is not None and pair[0] in images) or (not places.pairs and _word(line, places) in words):
             kept.append(line)
     return {path: "".join(f"{line}\n" for line in kept).encode()}
 

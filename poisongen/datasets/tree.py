@@ -6,10 +6,12 @@ import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from poisongen.datasets.base import Index, LabelFile, Problem, Sample
 from poisongen.datasets.pairs import twin_problems
 from poisongen.datasets.stems import LABEL_ENDS, Stems, kept_ends, new_stems
+from poisongen.errors import DataError
 
 IMAGE = "image"
 _FIELD = re.compile(r"\{(\w+)\}")
@@ -48,11 +50,15 @@ class Place:
         """How many characters of a path the template says itself: of two that match, the longer one is meant."""
         return len(_FIELD.sub("", self.template))
 
+    @property
+    def words(self) -> list[str]:
+        """The fields that make up a sample's name, in order."""
+        return [word for word in dict.fromkeys(_FIELD.findall(self.template)) if word != "split"]
+
     def fill(self, split: str, stem: str) -> str:
         """Return the path, without ending, of a sample's file."""
-        names = [name for name in dict.fromkeys(_FIELD.findall(self.template)) if name != "split"]
-        parts = stem.split("/", len(names) - 1)
-        values = dict(zip(names, parts, strict=False)) | {"split": split}
+        parts = stem.split("/", len(self.words) - 1)
+        values = dict(zip(self.words, parts, strict=False)) | {"split": split}
         return _FIELD.sub(lambda match: values.get(match[1], "*"), self.template)
 
 
@@ -125,3 +131,26 @@ def pair_tree(found: Found, places: Mapping[str, Place], needed: str, names: Map
             if stem not in images.files and stem not in maps.files and (stem in maps.other or nothing_else)
         ]
     return Index(samples, tuple(problems))
+
+
+def scan_tree(
+    root: Path,
+    files: Sequence[str],
+    trees: Mapping[str, Place] | Sequence[Mapping[str, Place]],
+    needed: str,
+    names: Mapping[str, str],
+    what: str,
+) -> Index:
+    """Pair the files of a layout whose whole tree is told by templates: the first of `trees` that is there.
+
+    DataError where there is none.
+    """
+    several = [trees] if isinstance(trees, Mapping) else trees
+    for places in several:
+        found = sort_files(files, places)
+        if found[IMAGE] and found[needed]:
+            return pair_tree(found, places, needed, names)
+    places = several[0]
+    lacking = needed if sort_files(files, places)[IMAGE] else IMAGE
+    pattern = places[lacking].fill("SPLIT", "/".join(["NAME"] * len(places[lacking].words)))
+    raise DataError(root, f"no {what} here: there is no {pattern}{'.*' if lacking == IMAGE else LABEL_ENDS[0]}")

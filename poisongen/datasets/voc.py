@@ -179,4 +179,6 @@ LAYOUT = Layout(
     classes=lambda root: CLASSES,
     scan=_scan,
     split_files=_split_files,
+    needs="JPEGImages/NAME.jpg, SegmentationClass/NAME.png (or SegmentationClassAug), "
+    "ImageSets/Segmentation/SPLIT.txt; with them SegmentationObject",
 )
