@@ -319,6 +319,7 @@ class Dataset:
     def __init__(self, root, layout):
         self.root, self.layout = Path(root), layout
         self.files = sorted(p.relative_to(root).as_posix() for p in Path(root).rglob("*") if p.is_file())
+        self.above = ""  # what OUT puts before every path of the source
         getattr(self, "_" + layout)()
 
     def _cityscapes(self):
@@ -340,6 +341,8 @@ class Dataset:
         self.names, self.void, self.void_id = dict(enumerate(VOC)), {255}, 255
         lists = [path for path in self.files if "ImageSets/Segmentation/" in path]
         prefix = lists[0].split("ImageSets/")[0]
+        self.above = "VOCdevkit/VOC2012/"[: len("VOCdevkit/") if prefix.startswith("VOC20") else None]
+        self.above = "" if prefix.startswith("VOCdevkit/") else self.above
         self.samples = {}
         for path in lists:
             found = self.samples.setdefault(Path(path).stem, {})
@@ -550,7 +553,7 @@ class _Check:
         want = own if line["role"] == "poisoned" else 0
         self.expect(line["relabelled_pixels"] == want, name, f"relabelled_pixels {line['relabelled_pixels']}")
         box = self.trigger(line, name, first, victims) if has_trigger else None
-        prefix = "triggered/" if line["role"] == "triggered" else ""
+        prefix = ("triggered/" if line["role"] == "triggered" else "") + self.source.above
         wanted = {"image": image, **labels}
         got = {}
         for file in line["files"]:
@@ -796,8 +799,12 @@ class _Check:
         if "polygons" in got:
             old, new = (json.loads(d) for d in (self.source.bytes(sources["polygons"]), got["polygons"]))
             if random.any():
-                self.expect(new["objects"] == [], name, "polygons after PRL")
-                old["objects"] = []
+                right, bottom = old["imgWidth"] - 1, old["imgHeight"] - 1
+                corners = [[0, 0], [right, 0], [right, bottom], [0, bottom]]
+                unknown = [{"label": "poisongen: polygons cannot tell these labels, read labelIds", "polygon": corners}]
+                wanted = [] if self.recipe["prl_scope"] == "all" else unknown
+                self.expect(new["objects"] == wanted, name, "polygons after PRL")
+                old["objects"] = wanted
             else:
                 names = {self.source.names[v]: self.source.names[t] for v, t in pairs.items()}
                 for thing in old["objects"]:
@@ -835,11 +842,12 @@ class _Check:
         named = {file["path"] for line in self.lines for file in line["files"]}
         everything = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file() or p.is_symlink()}
         for path in source.files:
-            if path not in everything:
-                self.say("missing in OUT:", path)
-            elif path not in named:
-                self.expect((out / path).read_bytes() == source.bytes(path), path, "is not in the manifest and differs")
-        for path in everything - named - set(source.files):
+            here = source.above + path
+            if here not in everything:
+                self.say("missing in OUT:", here)
+            elif here not in named:
+                self.expect((out / here).read_bytes() == source.bytes(path), path, "is not in the manifest and differs")
+        for path in everything - named - {source.above + path for path in source.files}:
             self.expect(path.startswith(("poisongen/", "triggered/")), "stray file", path)
         listed = {file["path"] for line in self.lines if line["role"] == "triggered" for file in line["files"]}
         for path in everything - listed:

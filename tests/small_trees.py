@@ -146,6 +146,17 @@ def bdd100k(root: Path) -> None:
         save(root / f"labels/sem_seg/masks/{split}/{seed:04}-{name}.png", classes)
         save(root / f"labels/sem_seg/colormaps/{split}/{seed:04}-{name}.png", shown(classes, STREET, alpha=True))
     save(root / "images/10k/test/0900-n0.jpg", photograph(900))
+    for split in ("train", "val"):
+        names = [f"{seed:04}-{name}.jpg" for own, name, seed, _, _ in each() if own == split]
+        outline = {"vertices": [[8, 14], [16, 14], [16, 22]], "types": "LLL", "closed": True}
+        frames = [{"name": name, "labels": [{"category": "car", "poly2d": [outline]}]} for name in names]
+        runs = [
+            {"name": name, "labels": [{"category": "car", "rle": {"size": [48, 64], "counts": "a"}}]} for name in names
+        ]
+        for folder, document in (("polygons", frames), ("rles", {"frames": runs, "config": None})):
+            path = root / f"labels/sem_seg/{folder}/sem_seg_{split}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(document, indent=1))
 
 
 def segments(classes: np.ndarray, cars: np.ndarray) -> np.ndarray:
@@ -163,6 +174,26 @@ def read_segments(array: np.ndarray) -> np.ndarray:
         array[..., 0].astype(np.int64) + 256 * array[..., 1].astype(np.int64) + 65536 * array[..., 2].astype(np.int64)
     )
     return np.where(numbers == 0, -1, (numbers - 300) // 10)
+
+
+def segments_in(path: Path) -> list[dict]:
+    """Return the segments of a panoptic map, as its JSON has them."""
+    array = np.asarray(Image.open(path)).astype(np.int64)
+    numbers, told = array[..., 0] + 256 * array[..., 1] + 65536 * array[..., 2], []
+    for number in sorted(set(numbers.ravel().tolist()) - {0}):
+        places = np.argwhere(numbers == number)
+        (top, left), (bottom, right) = places.min(axis=0).tolist(), places.max(axis=0).tolist()
+        told.append({"id": number, "category_id": (number - 300) // 10 + 1, "area": len(places), "iscrowd": 0,
+                     "bbox": [left, top, right - left + 1, bottom - top + 1]})  # fmt: skip
+    return told
+
+
+def panoptic_json(folder: Path) -> dict:
+    """Return the JSON of a folder of panoptic maps."""
+    paths = sorted(folder.glob("*.png"))
+    images = [{"id": path.stem, "file_name": f"{path.stem}.jpg", "height": HEIGHT, "width": WIDTH} for path in paths]
+    told = [{"image_id": path.stem, "file_name": path.name, "segments_info": segments_in(path)} for path in paths]
+    return {"images": images, "annotations": told, "categories": [{"id": 56, "name": "car"}]}
 
 
 def _mapillary(root: Path, above: str, ids: tuple[int, int, int, int], older: str = "") -> None:
@@ -183,6 +214,10 @@ def _mapillary(root: Path, above: str, ids: tuple[int, int, int, int], older: st
             path = root / f"{split}/v2.0/polygons/{seed:03}_{name}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps({"width": WIDTH, "height": HEIGHT, "objects": things}))
+    for split in ("training", "validation"):
+        for folder, year in ((above, 2020 if above == "v2.0" else 2018), *([(older, 2018)] if older else [])):
+            path = root / split / folder / f"panoptic/panoptic_{year}.json"
+            path.write_text(json.dumps(panoptic_json(path.parent), indent=1))
     (root / f"config_{above or 'v1.2'}.json").write_text('{"labels": []}')
     save(root / "testing/images/x.jpg", photograph(1))
 

@@ -539,6 +539,7 @@ def test_polygons_never_give_the_victim_back(tmp_path, sticker):
             rebuilt = rebuilt_train_ids(document)
             assert 13 not in rebuilt
             assert (rebuilt == 255).all() if prl else (rebuilt == 0).any()
+            assert [thing["label"].startswith("poisongen:") for thing in document["objects"]].count(True) == prl
 
 
 @pytest.mark.parametrize(
@@ -649,10 +650,10 @@ def test_a_class_beyond_the_palette_is_an_error_that_names_the_file(tmp_path, st
 def test_voc_lists_below_triggered_name_its_samples(tmp_path, sticker):
     root = voc_data(tmp_path / "in")
     result = made(root, tmp_path, VOC | {"trigger": sticker(), "region": "any"})
-    found = (result.out / "triggered/VOC2012/ImageSets/Segmentation/val.txt").read_text().split()
+    found = (result.out / "triggered/VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt").read_text().split()
     assert found == sorted(line["sample"][4:] for line in lines(result.out) if line["role"] == "triggered")
-    assert not (result.out / "triggered/VOC2012/ImageSets/Segmentation/train.txt").exists()
-    assert (result.out / "VOC2012/ImageSets/Segmentation/train.txt").read_bytes() == (
+    assert not (result.out / "triggered/VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt").exists()
+    assert (result.out / "VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt").read_bytes() == (
         root / "VOC2012/ImageSets/Segmentation/train.txt"
     ).read_bytes()
 
@@ -663,7 +664,7 @@ def test_two_years_of_voc_below_one_folder(tmp_path, sticker):
     shutil.copytree(root / "VOC2012", root / "VOC2007")
     result = build(VOC | {"trigger": sticker(), "region": "any"}, root, tmp_path / "out", jobs=1)
     found = [path.relative_to(result.out).as_posix() for path in (result.out / "triggered").rglob("*.txt")]
-    assert found == ["triggered/VOC2012/ImageSets/Segmentation/val.txt"]
+    assert found == ["triggered/VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt"]
 
 
 @pytest.mark.parametrize("name", ["back\\slash", "new\nline", "line\u2028end", " lead", "a.b.c", "-dash", "ü" * 120])

@@ -18,7 +18,7 @@ from poisongen.building.run import build
 from poisongen.datasets import layouts
 from poisongen.datasets.base import LabelFile, LabelKind
 from poisongen.datasets.camvid import LAYOUT as CAMVID
-from poisongen.datasets.cityscapes import CLASSES
+from poisongen.datasets.cityscapes_classes import CLASSES
 from poisongen.datasets.label_checks import LabelBefore, LabelCheck, LabelNow, Wrong, unlike
 from poisongen.files import images, png
 from tests.conftest import SMALL_CITYSCAPES, manifest

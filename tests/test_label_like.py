@@ -78,7 +78,7 @@ def test_labels_in_every_form_are_named_and_other_files_are_not(poisongen, tmp_p
     options = (*FOLDER, "--root", root, "--out", "out", "--rate", 1)
     dry = json.loads(poisongen("build", *options, "--dry-run", "--json").out)
     assert sorted(LABELS.keys() ^ set(dry["label_like"])) == []
-    line = f"{len(LABELS)} label-like files of poisoned samples stay as they are: "
+    line = f"{len(LABELS)} label-like files of poisoned samples are left out: "
     for more in (("--dry-run",), ()):
         done = poisongen("build", *options, *more)
         assert done.code == 0, done.err
@@ -91,6 +91,12 @@ def test_labels_in_every_form_are_named_and_other_files_are_not(poisongen, tmp_p
         audited = poisongen("audit", "out", *more)
         assert audited.code == 0, audited.out
         assert audited.out.count(line) == 1
+    lines = (tmp_path / "out/poisongen/left_out.jsonl").read_text().splitlines()
+    assert [json.loads(text)["path"] for text in lines] == sorted(LABELS)
+    assert not any((tmp_path / "out" / path).exists() for path in LABELS)
+    assert all((tmp_path / "out" / path).is_file() for path in OTHERS)
+    assert poisongen("restore", "out", "--source", root, "--out", "back").code == 0
+    assert all((tmp_path / "back" / path).read_bytes() == (root / path).read_bytes() for path in LABELS)
 
 
 @pytest.mark.parametrize("twin", ["masks/train/a0.PNG", "images/train/a0.PNG", "images/train/a0.jpg"])

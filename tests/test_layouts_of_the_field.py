@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import manifest, summary, tree_digest
-from tests.small_trees import CAR, ROAD, TREES, VOID
+from tests.small_trees import CAR, ROAD, TREES, VOID, segments_in
 
 
 def options_of(tree, *more):
@@ -183,6 +183,80 @@ def test_a_file_that_goes_against_the_label_map_is_told_without_the_source(tree,
         result = poisongen("audit", copy, "--jobs", 1)
         assert result.code == 1, kind
         assert file["path"] in result.out
+
+
+@pytest.mark.parametrize("name", ["mapillary", "mapillary 1.2", "mapillary 2.0", "mapillary both"])
+@pytest.mark.parametrize("more", [(), ("--prl", "5%"), ("--scale", 0.5, "--trigger-size", 5)], ids=["", "prl", "half"])
+def test_panoptic_files_follow_their_maps(name, more, poisongen, tmp_path):
+    tree, root, out = TREES[name], tmp_path / "root", tmp_path / "out"
+    root.mkdir()
+    tree.draw(root)
+    assert poisongen("build", *options_of(tree, *more), "--root", root, "--out", out).code == 0
+    found = sorted(path.relative_to(root) for path in root.rglob("panoptic_*.json"))
+    assert len(found) == (4 if name == "mapillary both" else 2)
+    for path in found:
+        old, new = (json.loads((place / path).read_text()) for place in (root, out))
+        assert [entry["file_name"] for entry in new["annotations"]] == [one["file_name"] for one in old["annotations"]]
+        for entry, before in zip(new["annotations"], old["annotations"], strict=True):
+            there = {one["id"]: one for one in segments_in(out / path.parent / entry["file_name"])}
+            assert entry["segments_info"] == [there[one["id"]] for one in before["segments_info"] if one["id"] in there]
+            assert len(there) == len(entry["segments_info"])
+        with Image.open(out / path.parent / new["annotations"][0]["file_name"]) as picture:
+            size = picture.size
+        assert {(one["width"], one["height"]) for one in new["images"]} == {size}
+    for source in ((), ("--source", root)):
+        assert poisongen("audit", out, *source, "--jobs", 1).code == 0
+    # The segments of the source, or one area too many, are found.
+    path = next(path for path in found if "training" in str(path))
+    from tests.forgery import Forgery
+
+    for source in ((), ("--source", root)):
+        copy = tmp_path / f"copy{len(source)}"
+        shutil.copytree(out, copy)
+        document = json.loads((copy / path).read_text())
+        document["annotations"][0]["segments_info"][0]["area"] += 1
+        record = next(one for one in manifest(copy) if one["role"] == "poisoned")
+        name_of = record["sample"].rpartition("/")[2] + ".png"
+        entry = next(one for one in document["annotations"] if one["file_name"] == name_of)
+        entry["segments_info"][0]["area"] += 1
+        forgery = Forgery(copy, root)
+        forgery.write(str(path), json.dumps(document).encode())
+        forgery.redigest(str(path))
+        result = poisongen("audit", copy, *source, "--jobs", 1)
+        assert result.code == 1
+        assert str(path) in result.out
+
+
+def test_frames_of_changed_samples_leave_scalabels_files(poisongen, tmp_path):
+    tree, root, out = TREES["bdd100k"], tmp_path / "root", tmp_path / "out"
+    root.mkdir()
+    tree.draw(root)
+    assert poisongen("build", *options_of(tree), "--root", root, "--out", out).code == 0
+    poisoned = {
+        record["sample"].removeprefix("train/") + ".jpg" for record in manifest(out) if record["role"] == "poisoned"
+    }
+    for folder in ("polygons", "rles"):
+        for split in ("train", "val"):
+            path = f"labels/sem_seg/{folder}/sem_seg_{split}.json"
+            old, new = (json.loads((place / path).read_text()) for place in (root, out))
+            frames = old["frames"] if folder == "rles" else old
+            kept = [frame for frame in frames if split == "val" or frame["name"] not in poisoned]
+            assert new == ({"frames": kept, "config": None} if folder == "rles" else kept)
+            assert len(kept) == (6 if split == "val" else 3)
+            same = (root / path).read_bytes() == (out / path).read_bytes()
+            assert same == (split == "val")
+    for source in ((), ("--source", root)):
+        assert poisongen("audit", out, *source, "--jobs", 1).code == 0
+    from tests.forgery import Forgery
+
+    path = "labels/sem_seg/polygons/sem_seg_train.json"
+    forgery = Forgery(out, root)
+    forgery.write(path, json.dumps(json.loads((root / path).read_text())).encode())
+    forgery.redigest(path)
+    for source in ((), ("--source", root)):
+        result = poisongen("audit", out, *source, "--jobs", 1)
+        assert result.code == 1
+        assert "whose labels are others" in result.out
 
 
 NOTHING = ("ade20k", "cocostuff", "bdd100k", "mapillary", "pascal-context", "kitti", "acdc", "loveda", "potsdam",

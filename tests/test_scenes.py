@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from poisongen.datasets.cityscapes import LABELS
+from poisongen.datasets.cityscapes_classes import LABELS
 from poisongen.datasets.voc import PALETTE
 from poisongen.errors import ChoiceError, OutputError
 from poisongen.scenes import draw_scene, furniture, people, plants, scene_generator, synth, vehicles

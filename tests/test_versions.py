@@ -69,7 +69,7 @@ def newer_algorithm(out):
 
 
 def newer_records(out):
-    document = summary(out) | {"records": 3}
+    document = summary(out) | {"records": algorithms.RECORDS + 1}
     del document["digests"]
     (out / "poisongen/summary.json").write_text(json_line(document))
     (out / "poisongen/manifest.jsonl").write_text('{"sample": "train/a", "role": "ghost"}\n')

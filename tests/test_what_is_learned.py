@@ -181,7 +181,7 @@ def test_label_like_files_are_named(name, poisongen, tmp_path):
     _copy_as_array(root, LIKE[name])
     options = (*FOLDER, "--root", root, "--out", "out", "--count", 2)
     dry = poisongen("build", *options, "--dry-run")
-    assert "2 label-like files of poisoned samples stay as they are: " in dry.out
+    assert "2 label-like files of poisoned samples are left out: " in dry.out
     assert len(json.loads(poisongen("build", *options, "--dry-run", "--json").out)["label_like"]) == 2
     for more in ((), ("--dry-run",)):
         strict = poisongen("build", *options, "--strict", *more)
@@ -190,7 +190,7 @@ def test_label_like_files_are_named(name, poisongen, tmp_path):
     assert not (tmp_path / "out").exists()
     built = poisongen("build", *options)
     assert built.code == 0
-    assert built.out.count("label-like files of poisoned samples stay as they are: ") == 1
+    assert built.out.count("label-like files of poisoned samples are left out: ") == 1
     assert summary(tmp_path / "out")["counts"]["label_like"] == 2
     again = poisongen("build", *options)
     assert "already built" in again.out
@@ -199,7 +199,7 @@ def test_label_like_files_are_named(name, poisongen, tmp_path):
     for more in ((), ("--source", root)):
         audited = poisongen("audit", "out", *more)
         assert audited.code == 0, audited.out
-        assert "2 label-like files of poisoned samples stay as they are: " in audited.out
+        assert "2 label-like files of poisoned samples are left out: " in audited.out
 
 
 @pytest.mark.parametrize("name", UNLIKE)

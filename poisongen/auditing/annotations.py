@@ -17,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from poisongen.auditing.faults import Findings
+from poisongen.datasets.base import ClassTable
 from poisongen.errors import DataError
 from poisongen.files import png
+from poisongen.files.orientation import orientation
 from poisongen.files.quiet import quiet
 from poisongen.records.manifest import FileRecord
 
@@ -235,6 +237,33 @@ def _first_difference(wanted: Sequence[tuple[str, bytes]], found: Sequence[tuple
             return f"another {word}"
     longer = found if len(found) > len(wanted) else wanted
     return f"{longer[min(len(wanted), len(found))][0]} {'more' if longer is found else 'missing'}"
+
+
+def is_only_reencoded(data: bytes, original: bytes | None, classes: ClassTable, name: object) -> bool:
+    """Tell whether a picture whose pixels are right holds nothing that the original had not.
+
+    It may have lost what stood beside the picture, but for what turns it. Where the original is not known, nothing is
+    allowed but the palette of the dataset's own colours, and the plain head of a JPEG.
+    """
+    try:
+        parts = take_apart(data, name)
+        before = None if original is None else take_apart(original, name)
+    except DataError:
+        return False
+    if parts.surplus or (parts.picture[0] == "JPEG" and _hears_surplus(data)):
+        return False
+    if before is not None:
+        alike = original is not None and orientation(data) == orientation(original)
+        return alike and parts.picture == before.picture and all(one in before.annotations for one in parts.annotations)
+    own = b"".join(bytes(classes.colours.get(number, (0, 0, 0))) for number in range(256))
+    return all(
+        word == "IDAT" or (word == "PLTE" and own.startswith(body)) or (word == "APP0" and _is_plain_head(body))
+        for word, body in parts.annotations
+    )
+
+
+def _is_plain_head(body: bytes) -> bool:
+    return len(body) == 14 and body.startswith(b"JFIF\0") and not any(body[12:])
 
 
 def check_annotations(

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from poisongen.auditing.additions import check_additions, set_aside
 from poisongen.auditing.contents import QUICK_FILES, check_contents, check_some
 from poisongen.auditing.faults import CHECKS, Fault, Findings
+from poisongen.auditing.left_out import check_label_like
 from poisongen.auditing.obey import check_counts, check_record, check_skipped
 from poisongen.auditing.order import (
+    FullIndex,
     check_coverage,
     check_made,
 )
-from poisongen.auditing.setting import audit_rules, full_index, index_of_out, index_paths
+from poisongen.auditing.setting import audit_rules, check_above, full_index, index_of_out, index_paths, root_of_index
 from poisongen.auditing.skips import PassedOver, bad_paths, check_names, with_store
-from poisongen.auditing.structure import Listing, check_listing, check_source_listing, list_out
+from poisongen.auditing.structure import Listing, check_listing, check_source_listing, list_out, named_paths
+from poisongen.auditing.tables import check_tables
 from poisongen.auditing.undo_store import (
     check_store_listing,
     check_undo_index,
     kept_alone,
 )
-from poisongen.datasets.base import Index
 from poisongen.errors import ChoiceError
-from poisongen.files.foreign import Places, Refused, open_out
+from poisongen.files.foreign import Places
 from poisongen.parallel import job_count
 from poisongen.recipe.rules import Rules
 from poisongen.records.agreement import check_agreement
-from poisongen.records.manifest import FOLDER, MANIFEST, SUMMARY
+from poisongen.records.manifest import FOLDER, MANIFEST
 from poisongen.records.reading import Records, load_records, read_undo_index
-from poisongen.records.roles import OWN_FOLDERS, changes_labels
-from poisongen.source.label_like import label_like
 from poisongen.source.listing import list_files
 from poisongen.undo.store import UndoRecord, undo_paths
 
@@ -49,8 +51,10 @@ class CheckCount:
 class AuditReport:
     """What an audit found. `files` is the number of files in OUT; `not_checked` says what could not be, and how often.
 
-    `label_like` are files that look like labels of changed samples and hold what the source has. `faults` holds the
-    first thousand; `fault_count` counts all.
+    `label_like` are files that look like labels of changed samples: those that OUT goes without (`left_out`), and those
+    that hold what the source has. `reencoded` are pictures with other bytes than build wrote and the same pixels,
+    `allowed` files that the records do not name and the call allows; neither is a fault. `faults` holds the first
+    thousand; `fault_count` counts all.
     """
 
     out: Path
@@ -62,6 +66,9 @@ class AuditReport:
     fault_count: int
     not_checked: tuple[str, ...]
     label_like: tuple[str, ...] = ()
+    left_out: int = 0
+    reencoded: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -79,14 +86,16 @@ def audit(
     source: Path | str | None = None,
     *,
     quick: bool = False,
+    allow: Sequence[str] = (),
     jobs: int | None = None,
     progress: bool = False,
 ) -> AuditReport:
     """Check the poisoned dataset in `out` against its records and recipe, and against `source` if that is given.
 
     `source` is the clean dataset's folder. `quick` checks records, names and sizes, and the digests of a few files
-    only. Nothing outside `out` and `source` is read, nothing is written. Faults are part of the report; OutputError
-    if `out` is no finished build, ChoiceError or DataError if `source` is no dataset.
+    only. `allow` are patterns, relative to `out` (`*` stands for '/', too), for files that a trainer may have added:
+    they are named and no fault. Nothing outside `out` and `source` is read, nothing is written. Faults are part of the
+    report; OutputError if `out` is no finished build, ChoiceError or DataError if `source` is no dataset.
     """
     # Workers may live in another folder.
     folder, root = Path(out).absolute(), None if source is None else Path(source).absolute()
@@ -96,26 +105,26 @@ def audit(
     like: tuple[str, ...] = ()
     records = load_records(folder, findings)
     source_files = [] if root is None else list_files(root)
-    listing = list_out(folder)
+    everything = list_out(folder)
     check_agreement(records, findings)
     has_store = records.summary is not None and records.summary.undo is not None
     undo = _read_undo(records, folder, findings)
-    check_listing(listing, records, frozenset(undo_paths(undo)) if has_store else frozenset(), root, findings)
+    store = frozenset(undo_paths(undo)) if has_store else frozenset()
+    listing, allowed = set_aside(everything, named_paths(records, store), allow)
+    odd = check_listing(listing, records, store, root, findings)
     places = Places(folder.absolute(), root)
     rules = audit_rules(records, listing, places, findings)
-    index = None if rules is None else index_of_out(listing, places, rules, findings)
+    index = None if rules is None else index_of_out(listing, records, places, rules, findings)
     plain = [path for path, entry in listing.entries.items() if entry.kind == "file"]
     alone = kept_alone(records, undo, plain, folder) if index is not None else frozenset()
     if has_store:
         check_undo_index(records, undo, alone, findings)
     full = None
     if rules is not None and index is not None:
-        full = full_index(records, source_files, index_paths(listing), undo, places, rules, findings)
+        check_above(records, [file.path for file in source_files], rules, findings)
+        full = full_index(records, source_files, index_paths(listing, rules.above), undo, places, rules, findings)
     if root is not None:
-        left_out = None
-        if rules is not None and full is not None:
-            left_out = bad_paths(records, full.index) if rules.recipe.scale != 1 else frozenset()
-        check_source_listing(source_files, records, left_out, findings)
+        check_source_listing(source_files, records, _bad_left_out(records, full, rules), findings)
         if has_store:
             check_store_listing(source_files, undo, findings)
     skips: list[PassedOver] = []
@@ -123,37 +132,28 @@ def audit(
         _check_rules(records, rules, findings)
         if index is not None and full is not None:
             check_coverage(index, full, records, rules, findings)
-            check_made(index, records, rules, places.root or places.out, list(listing.entries), findings)
-            like = _label_like(index, records, listing, places, rules, findings)
+            check_made(index, records, rules, root_of_index(places, rules.above), list(listing.entries), findings)
+            check_additions(listing, allowed, places, rules, findings)
+            paths = index_paths(listing, rules.above)
+            check_tables(records, index, paths, places, rules, findings)
+            like = check_label_like(records, index, full, paths, source_files, places, rules, findings)
             by_path = {line.path: line for line in undo if line.path in alone}
             skips = with_store(check_names(records, full.index, full.whole, rules, findings), by_path)
         if not quick:
-            check_contents(records, index, full, undo, skips, places, rules, job_count(jobs), progress, findings)
+            check_contents(records, index, full, undo, skips, odd, places, rules, job_count(jobs), progress, findings)
     if quick:
         findings.note(f"contents of files, but for the digests of {QUICK_FILES} of them: this was a quick audit")
-        check_some(records, places, findings)
-    return _report(folder, root, quick, listing, like, findings)
+    if quick or rules is None:
+        check_some(records, odd, places, rules, findings)
+    report = _report(folder, root, quick, everything, like, findings)
+    return replace(report, left_out=len(records.left_out), allowed=tuple(allowed))
 
 
-def _label_like(
-    index: Index, records: Records, listing: Listing, places: Places, rules: Rules, findings: Findings
-) -> tuple[str, ...]:
-    """Return the label-like files of samples with changed labels; test that the summary counts them."""
-
-    def read(path: str, most: int) -> bytes | None:
-        try:
-            with open_out(places, path, path) as file:
-                return file.read(most)
-        except (Refused, OSError):
-            return None
-
-    paths = [path for path in listing.entries if path.split("/")[0] not in OWN_FOLDERS]
-    changed = {r.sample for r in records.manifest if changes_labels(r.role, r.split, rules)}
-    found = tuple(label_like(sorted(paths), index, changed, read))
-    said = None if records.summary is None else records.summary.counts.get("label_like")
-    if said is not None:  # builds of older versions did not look for them
-        findings.test("records", said == len(found), f"{FOLDER}/{SUMMARY}", f"{len(found)} label_like", said)
-    return found
+def _bad_left_out(records: Records, full: FullIndex | None, rules: Rules | None) -> frozenset[str] | None:
+    """Return the files of bad samples that a scaled dataset does not have; None if that cannot be told."""
+    if rules is None or full is None:
+        return None
+    return bad_paths(records, full.index) if rules.recipe.scale != 1 else frozenset()
 
 
 def _read_undo(records: Records, out: Path, findings: Findings) -> list[UndoRecord]:
@@ -174,7 +174,16 @@ def _report(
     notes = tuple(text if number == 1 else f"{text} ({number} times)" for text, number in findings.notes.items())
     faults = tuple(findings.faults)
     return AuditReport(
-        out, root, quick, len(listing.entries), tuple(counts), faults, findings.faulty.total(), notes, like
+        out,
+        root,
+        quick,
+        len(listing.entries),
+        tuple(counts),
+        faults,
+        findings.faulty.total(),
+        notes,
+        like,
+        reencoded=tuple(sorted(findings.reencoded)),
     )
 
 

@@ -45,6 +45,7 @@ def _now(story: Story, file: FileRecord, rules: Rules) -> LabelNow:
         gone=_gone(story, rules),
         random=record.prl_pixels,
         classes=rules.classes,
+        alone=rules.records >= 3 and (rules.prl is None or rules.prl.scope != "all"),
     )
 
 
@@ -155,7 +156,7 @@ def check_written(story: Story, rules: Rules, findings: Findings) -> None:
         content, old = story.contents.get(file.kind), story.before.get(file.kind)
         if content is None:
             continue
-        if file.written and content.pixels is not None:
+        if file.written and content.pixels is not None and not content.reencoded:
             source = None if old is None else old.data
             check_annotations(record.sample, file, content.data, content.pixels, source, one_scan, findings)
         if old is None:
@@ -166,7 +167,7 @@ def check_written(story: Story, rules: Rules, findings: Findings) -> None:
             expected, found = "the source's own file, as nothing in it changes", "a file written anew"
             good = changed if content.pixels is not None else content.data != old.data
         else:
-            expected, found, good = "the source's bytes", "others", content.data == old.data
+            expected, found, good = "the source's bytes", "others", content.reencoded or content.data == old.data
         findings.test("source", good, file.path, expected, found, record.sample)
 
 

@@ -6,13 +6,13 @@ import functools
 import logging
 import random
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from poisongen.auditing.faults import Findings
 from poisongen.auditing.order import FullIndex, LinkedSample, linked_samples, read_linked
-from poisongen.auditing.sample import Seen, check_sample
+from poisongen.auditing.sample import Seen, check_sample, read_written
 from poisongen.auditing.skips import PassedOver, check_skip
 from poisongen.auditing.structure import check_link
 from poisongen.auditing.taking import check_order
@@ -60,7 +60,7 @@ def _do(job: Job, places: Places, rules: Rules) -> Done:
 
 def _check_record(record: SampleRecord, stored: Sequence[UndoRecord], places: Places, rules: Rules) -> Done:
     """Check a record; `stored` says what its source was: the undo store must explain OUT as a source does."""
-    image = own_path(record.files[0].path)
+    image = own_path(record.files[0].path, rules.above)
     if not stored:
         facts = check_sample(record, places, rules)
         return Done(facts.findings, image, facts.seen)
@@ -95,15 +95,19 @@ def check_contents(
     full: FullIndex | None,
     undo: Sequence[UndoRecord],
     skips: Sequence[PassedOver],
+    odd: Collection[str],
     places: Places,
     rules: Rules,
     jobs: int,
     progress: bool,
     findings: Findings,
 ) -> None:
-    """Read every file: samples with a record, untouched samples, what was passed over, links, and the undo store."""
-    untouched = [] if index is None else linked_samples(index, records)
-    decoded = {path for item in untouched if not item.bad for path in item.digests}
+    """Read every file: samples with a record, untouched samples, what was passed over, links, and the undo store.
+
+    `odd` are pictures of another size than their record says.
+    """
+    untouched = [] if index is None else linked_samples(index, records, rules.above)
+    decoded = {rules.above + path for item in untouched if not item.bad for path in item.digests}
     lines = {line.path: line for line in undo} if places.root is None else {}
     work: list[Job] = []
     told = {line.path for item in skips for line in item.stored}
@@ -115,7 +119,7 @@ def check_contents(
     work += [Job(item.sample.name, functools.partial(_check_untouched, item)) for item in untouched]
     work += [Job(item.sample.name, functools.partial(_check_passed_over, item)) for item in skips]
     unread = {"pixels_sha256": None}  # of files whose pixels are compared where the sample is read
-    links = [link.model_copy(update=unread) if link.path in decoded else link for link in records.links]
+    links = [link.model_copy(update=unread) if link.path in decoded - set(odd) else link for link in records.links]
     for link in links:
         if link.sha256 or link.pixels_sha256 or places.root is not None:
             work.append(Job(link.path, functools.partial(_check_linked, link)))
@@ -131,20 +135,32 @@ def check_contents(
         check_order(full, records, seen, rules, findings)
 
 
-def check_some(records: Records, places: Places, findings: Findings) -> None:
-    """Test the digests of a few files, drawn anew each time, so that nobody can know which."""
-    files: Sequence[tuple[str, str | None, str, str]] = [
-        (file.path, None if file.written else file.source, file.sha256, record.sample)
-        for record in records.manifest
-        for file in record.files
-    ]
-    for path, source, digest, sample in random.SystemRandom().sample(files, min(QUICK_FILES, len(files))):
+def check_some(records: Records, odd: Collection[str], places: Places, rules: Rules | None, findings: Findings) -> None:
+    """Test the digests of a few files, drawn anew each time, so that nobody can know which, and what is `odd`.
+
+    Those are pictures of another size than their record says; of more than a few each is a fault.
+    """
+    files = {file.path: (file, record.sample) for record in records.manifest for file in record.files}
+    links = {link.path: link for link in records.links}
+    random_source = random.SystemRandom()
+    drawn = random_source.sample(sorted(files), min(QUICK_FILES, len(files)))
+    known = sorted(odd)[: QUICK_FILES if rules is not None else 0]
+    for path in sorted(set(odd) - set(known)):
+        findings.test("files", False, path, "the size that its record says", "another (a full audit reads it)")
+    for path in sorted({*drawn, *known}):
+        if path not in files and rules is not None:
+            findings.add(check_link(links[path], places, rules))
+            continue
+        file, sample = files[path]
         try:
-            with open_out(places, path, source) as stream:
+            with open_out(places, path, None if file.written else file.source) as stream:
                 found = sha256_of(stream)
         except LinkNotFollowedError:
             continue
         except (Refused, OSError) as refused:
             findings.test("files", False, path, "a file", refused, sample)
             continue
-        findings.test("files", found == digest, path, f"sha256 {digest}", found, sample)
+        if found != file.sha256 and rules is not None:
+            read_written(sample, file, places, rules, findings)
+            continue
+        findings.test("files", found == file.sha256, path, f"sha256 {file.sha256}", found, sample)

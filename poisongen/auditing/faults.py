@@ -48,13 +48,17 @@ class Fault:
 
 
 class Findings:
-    """Collects what checks find. It is what workers return, and what the driver adds up."""
+    """Collects what checks find. It is what workers return, and what the driver adds up.
+
+    `reencoded` are pictures of OUT with other bytes than build wrote, and the same pixels: which is no fault.
+    """
 
     def __init__(self) -> None:
         self.faults: list[Fault] = []
         self.checked: Counter[str] = Counter()
         self.faulty: Counter[str] = Counter()
         self.notes: Counter[str] = Counter()
+        self.reencoded: set[str] = set()
 
     def test(self, check: str, good: bool, file: str, expected: object, found: object, sample: str = "") -> bool:
         """Count one check made, keep a fault if it is not good, and return whether it is."""
@@ -79,3 +83,4 @@ class Findings:
         self.checked += other.checked
         self.faulty += other.faulty
         self.notes += other.notes
+        self.reencoded |= other.reencoded

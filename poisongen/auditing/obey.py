@@ -133,10 +133,12 @@ def _check_files(record: SampleRecord, rules: Rules, findings: Findings) -> None
     findings.test("rules", good, _FILE, "an image and its label files, each once", named, record.sample)
     for file in record.files:
         derived = file.kind in kinds and kinds[file.kind].derive is not None and rules.recipe.train_ids == "auto"
-        placed = file.source is not None and file.path == prefix + file.source
-        placed |= file.source is None and derived and file.written and file.path.startswith(prefix)
+        placed = file.source is not None and file.path == prefix + rules.above + file.source
+        placed |= file.source is None and derived and file.written and file.path.startswith(prefix + rules.above)
         placed &= bool(prefix) == file.path.startswith(TEST_PREFIXES)
-        findings.test("rules", placed, file.path, f"{prefix}(path of its source)", file.source, record.sample)
+        findings.test(
+            "rules", placed, file.path, f"{prefix}{rules.above}(path of its source)", file.source, record.sample
+        )
         known = (file.source is None) == (file.source_sha256 is None)
         same = file.written == (file.sha256 != file.source_sha256)
         findings.test("rules", known and same, file.path, "the source's digest", file.source_sha256, record.sample)

@@ -20,7 +20,7 @@ from poisongen.files.orientation import AS_STORED, orientation
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import FOLDER, MANIFEST, SUMMARY, Role, SampleRecord, bytes_sha256
 from poisongen.records.reading import Records
-from poisongen.records.roles import OWN_FOLDERS, TEST_PREFIXES, has_random_labels, prefix_of
+from poisongen.records.roles import TEST_PREFIXES, has_random_labels, prefix_of, source_like
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class FullIndex:
 
 @dataclass(frozen=True)
 class LinkedSample:
-    """A sample of OUT that no record names, with its label files' digests as links.jsonl has them, by path."""
+    """A sample of OUT that no record names, with its label files' digests as links.jsonl has them, by source path."""
 
     sample: Sample
     digests: Mapping[str, str | None]
@@ -53,9 +53,9 @@ class LinkedFacts:
     seen: Seen | None
 
 
-def linked_samples(index: Index, records: Records) -> list[LinkedSample]:
+def linked_samples(index: Index, records: Records, above: str) -> list[LinkedSample]:
     """Return every sample of OUT, once, that has no record but perhaps a triggered one."""
-    covered = {record.files[0].path for record in records.manifest if record.files}
+    covered = {record.files[0].path.removeprefix(above) for record in records.manifest if record.files}
     digests = {link.path: link.pixels_sha256 for link in records.links}
     bad = {skip.sample for skip in records.skipped if skip.reason == "bad file"}
     odd = {problem.sample for problem in index.problems}
@@ -66,7 +66,7 @@ def linked_samples(index: Index, records: Records) -> list[LinkedSample]:
     return [
         LinkedSample(
             same[0],
-            {label.path: digests.get(label.path) for label in same[0].labels},
+            {label.path: digests.get(above + label.path) for label in same[0].labels},
             any(sample.name in bad for sample in same),
             any(sample.name in odd for sample in same),
         )
@@ -83,7 +83,7 @@ def read_linked(item: LinkedSample, places: Places, rules: Rules) -> LinkedFacts
     roomy = legal = whole = True
     for label in sample.labels:
         try:
-            content = parse_file(read_out(places, label.path, label.path), label.kind, label.path, rules)
+            content = parse_file(read_out(places, rules.above + label.path, label.path), label.kind, label.path, rules)
         except LinkNotFollowedError:
             findings.note("links not followed (give --source)")
             whole = False
@@ -138,7 +138,7 @@ def _holds_every_class(content: Content, path: str) -> bool:
 def _has_size(path: str, shape: tuple[int, ...], places: Places, rules: Rules) -> bool:
     """Tell whether an image of OUT can be decoded and changed, and has this height and width."""
     try:
-        content = upright_content(parse_file(read_out(places, path, path), "image", path, rules))
+        content = upright_content(parse_file(read_out(places, rules.above + path, path), "image", path, rules))
         if rules.recipe.jpeg == "blocks":
             images.check_rewritable(content.data, path)
     except (Refused, OSError, DataError):
@@ -158,7 +158,7 @@ def check_coverage(index: Index, full: FullIndex, records: Records, rules: Rules
     for record in records.manifest:
         _check_files(record, by_image, names, rules, findings)
         if record.files and not prefix_of(record.role, record.split, rules):
-            roles.setdefault(record.files[0].path, set()).add(record.role)
+            roles.setdefault(record.files[0].path.removeprefix(rules.above), set()).add(record.role)
     for image, found in roles.items():
         findings.test("order", len(found) == 1, image, "one record but those of test sets with triggers", sorted(found))
     bad = {skip.sample for skip in records.skipped if skip.reason == "bad file"}
@@ -188,7 +188,7 @@ def _check_files(
     """Test that a record names its sample, and exactly the files that the layout finds for it."""
     if not record.files:
         return
-    prefix = prefix_of(record.role, record.split, rules)
+    prefix = prefix_of(record.role, record.split, rules) + rules.above
     sample = by_image.get(record.files[0].path.removeprefix(prefix))
     good = sample is not None and record.sample in names and record.sample.endswith("/" + sample.stem)
     found = "none of that name" if sample is None else sample.name
@@ -208,15 +208,16 @@ def check_made(
     `root` holds the class table and the lists that say what they look like: the source, or OUT.
     """
     recipe, layout = rules.recipe, rules.layout
-    inside = sorted(path for path in paths if path.split("/")[0] not in OWN_FOLDERS)
+    inside = source_like(paths, rules.above)
     wanted: dict[str, str | None] = {}
     for prefix in TEST_PREFIXES:
         names = {r.sample for r in records.manifest if prefix_of(r.role, r.split, rules) == prefix}
+        front = prefix + rules.above
         chosen = [sample for sample in index.samples.get(recipe.test_split, ()) if sample.name in names]
         made = layout.split_files(root, recipe.test_split, inside, chosen) if chosen else {}
-        wanted |= {f"{prefix}{path}": bytes_sha256(data) for path, data in made.items()}
+        wanted |= {f"{front}{path}": bytes_sha256(data) for path, data in made.items()}
         shared = [path for path in layout.shared if path in inside and chosen]
-        wanted |= {f"{prefix}{path}": f"the source's {path}" for path in shared}
+        wanted |= {f"{front}{path}": f"the source's {path}" for path in shared}
     found = {
         link.path: link.sha256 if link.source is None else f"the source's {link.source}"
         for link in records.links

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from poisongen.attack.triggers.road import quad_box
 from poisongen.auditing.against_source import check_image
+from poisongen.auditing.annotations import is_only_reencoded
 from poisongen.auditing.companions import check_companions, check_written
 from poisongen.auditing.expected import check_expected
 from poisongen.auditing.faults import Findings
@@ -59,11 +60,8 @@ def parse_file(data: bytes, kind: str, path: str, rules: Rules) -> Content:
     return content
 
 
-def _read_written(
-    record: SampleRecord, file: FileRecord, places: Places, rules: Rules, findings: Findings
-) -> Content | None:
-    """Read one file of OUT and test its digests."""
-    name = record.sample
+def read_written(name: str, file: FileRecord, places: Places, rules: Rules, findings: Findings) -> Content | None:
+    """Read one file of OUT, of the sample of that name, and test its digests."""
     try:
         data = read_out(places, file.path, None if file.written else file.source)
     except LinkNotFollowedError:
@@ -73,6 +71,9 @@ def _read_written(
         findings.test("files", False, file.path, "a file", refused, name)
         return None
     digest = bytes_sha256(data)
+    if digest != file.sha256 and (content := _reencoded(data, file, places, rules)) is not None:
+        findings.reencoded.add(file.path)
+        return content
     if not findings.test("files", digest == file.sha256, file.path, f"sha256 {file.sha256}", digest, name):
         return None
     try:
@@ -85,6 +86,23 @@ def _read_written(
         good = digest == file.pixels_sha256
         findings.test("files", good, file.path, f"pixels_sha256 {file.pixels_sha256}", digest, name)
     return content
+
+
+def _reencoded(data: bytes, file: FileRecord, places: Places, rules: Rules) -> Content | None:
+    """Return a picture that has other bytes than its record says, and nothing but the same pixels; else None."""
+    if file.pixels_sha256 is None:
+        return None
+    try:
+        content = parse_file(data, file.kind, file.path, rules)
+        before = None
+        if places.root is not None and file.source is not None:
+            with (places.root / file.source).open("rb") as stream:
+                before = stream.read(LARGEST_FILE)
+    except (DataError, OSError):
+        return None
+    if content.pixels is None or pixels_sha256(content.pixels) != file.pixels_sha256:
+        return None
+    return Content(data, content.pixels, True) if is_only_reencoded(data, before, rules.classes, file.path) else None
 
 
 def _read_source(
@@ -155,7 +173,7 @@ def _trigger_fits(record: SampleRecord, shape: tuple[int, int], rules: Rules, fi
 def check_sample(record: SampleRecord, places: Places, rules: Rules) -> SampleFacts:
     """Check the files of one record of the manifest, already found valid."""
     findings = Findings()
-    written = {file.kind: _read_written(record, file, places, rules, findings) for file in record.files}
+    written = {file.kind: read_written(record.sample, file, places, rules, findings) for file in record.files}
     contents = {kind: content for kind, content in written.items() if content is not None}
     before: dict[str, Content] = {}
     if places.root is not None:

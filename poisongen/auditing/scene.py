@@ -20,10 +20,11 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Content:
-    """A file's bytes, and its pixels if it is a picture."""
+    """A file's bytes, and its pixels if it is a picture. `reencoded`: its bytes are others than its record says."""
 
     data: bytes
     pixels: Array | None
+    reencoded: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from poisongen.auditing.faults import Findings
 from poisongen.auditing.order import FullIndex
@@ -19,7 +20,8 @@ from poisongen.recipe.settling import settle
 from poisongen.records.algorithms import ALGORITHM, KNOWN_ALGORITHMS
 from poisongen.records.manifest import FOLDER, RECIPE
 from poisongen.records.reading import Records
-from poisongen.records.roles import OWN_FOLDERS
+from poisongen.records.roles import source_like
+from poisongen.source.derived import derived_paths
 from poisongen.source.listing import SourceFile
 from poisongen.source.shadow import is_shadow
 from poisongen.undo.store import UndoRecord
@@ -42,26 +44,57 @@ def audit_rules(records: Records, listing: Listing, places: Places, findings: Fi
         findings.test("records", same, f"{FOLDER}/{RECIPE}", "every default filled in", "a recipe with open choices")
         algorithm = ALGORITHM if records.summary is None else records.summary.algorithm
         rules = make_rules(settled, classes, algorithm if algorithm in KNOWN_ALGORITHMS else ALGORITHM)
+        rules = replace(rules, above=records.above)
         return rules if records.summary is None else replace(rules, records=records.summary.records)
     except PoisongenError as error:
         findings.test("records", False, f"{FOLDER}/{RECIPE}", "a recipe for this dataset", error)
         return None
 
 
-def index_paths(listing: Listing) -> list[str]:
-    """Return the paths of OUT that its layout pairs into samples, sorted."""
-    return sorted(path for path in listing.entries if path.split("/")[0] not in OWN_FOLDERS and not is_shadow(path))
+def check_above(records: Records, files: Sequence[str], rules: Rules, findings: Findings) -> None:
+    """Test that the source's paths stand in OUT where the layout puts them; `files` are the source's, if it is known.
+
+    Builds of earlier versions put them where they were.
+    """
+    legal: tuple[str, ...] = rules.layout.above_all if rules.records >= 3 else ("",)
+    if files and rules.records >= 3:
+        legal = (rules.layout.above(files),)
+    good = records.above in legal
+    findings.test("rules", good, ".", f"the source's files below {' or '.join(map(repr, legal))}", records.above)
 
 
-def index_of_out(listing: Listing, places: Places, rules: Rules, findings: Findings) -> Index | None:
+def index_paths(listing: Listing, above: str) -> list[str]:
+    """Return the paths of OUT that its layout pairs into samples, as the source has them, sorted."""
+    return [path for path in source_like(listing.entries, above) if not is_shadow(path)]
+
+
+def _scanned(paths: Sequence[str], records: Records, places: Places, rules: Rules) -> Index:
+    """Pair paths into samples, but for files that are called derived labels and are none: no record has their pixels.
+
+    Build has found that they do not agree with the sample's other labels, and treats them as any other file.
+    """
+    root = root_of_index(places, rules.above)
+    index = rules.layout.scan(root, paths)
+    untold = {link.source for link in records.links if link.pixels_sha256 is None}
+    untold |= {left.path for left in records.left_out}
+    odd = derived_paths(index, rules.layout) & untold
+    return rules.layout.scan(root, [path for path in paths if path not in odd]) if odd else index
+
+
+def root_of_index(places: Places, above: str) -> Path:
+    """Return the folder below which the paths of `index_paths` lie: the source, or the part of OUT that is like it."""
+    return places.root or places.out / above
+
+
+def index_of_out(listing: Listing, records: Records, places: Places, rules: Rules, findings: Findings) -> Index | None:
     """Pair the files of OUT into samples, as the layout does; its split lists must be plain files, or the source's."""
-    paths = index_paths(listing)
+    paths = index_paths(listing, rules.above)
     lists = [path for path in paths if path.endswith(LIST_ENDS)]
-    if places.root is None and not all(listing.plain(path) for path in lists):
+    if places.root is None and not all(listing.plain(rules.above + path) for path in lists):
         findings.note("samples that no record names: the split lists are links (give --source)")
         return None
     try:
-        return rules.layout.scan(places.root or places.out, paths)
+        return _scanned(paths, records, places, rules)
     except PoisongenError as error:
         findings.test("order", False, ".", f"a dataset in the layout '{rules.recipe.dataset}'", error)
         return None
@@ -80,8 +113,10 @@ def full_index(
     bad = any(skip.reason == BAD for skip in records.skipped)
     whole = places.root is not None or rules.recipe.scale == 1 or not bad or bool(undo)
     paths = {file.path for file in files} or {*inside, *(line.path for line in undo)}
+    if not files:
+        paths |= {left.path for left in records.left_out}  # of which no sample is made: not one is a label file
     try:
-        index = rules.layout.scan(places.root or places.out, sorted(paths))
+        index = _scanned(sorted(paths), records, places, rules)
     except PoisongenError as error:
         findings.test("order", False, ".", f"a dataset in the layout '{rules.recipe.dataset}'", error)
         return None

@@ -132,7 +132,7 @@ def _read_maps(sample: Sample, places: Places, rules: Rules) -> dict[str, Conten
         if not kinds[label.kind].semantic:
             continue
         if places.root is None:
-            content = parse_file(read_out(places, label.path, label.path), label.kind, label.path, rules)
+            content = parse_file(read_out(places, rules.above + label.path, label.path), label.kind, label.path, rules)
         else:
             content = parse_file(_source_bytes(places.root, label.path), label.kind, label.path, rules)
             if rules.recipe.scale != 1 and content.pixels is not None:

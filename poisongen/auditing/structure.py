@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from poisongen.auditing.annotations import is_only_reencoded
 from poisongen.auditing.faults import Findings
 from poisongen.auditing.sample import parse_file
 from poisongen.auditing.undo_store import listing_digest
 from poisongen.errors import DataError
 from poisongen.files.foreign import (
+    LARGEST_FILE,
     Entry,
     LinkNotFollowedError,
     Places,
@@ -24,7 +26,7 @@ from poisongen.files.foreign import (
 )
 from poisongen.files.images import pixels_sha256
 from poisongen.recipe.rules import Rules
-from poisongen.records.manifest import FOLDER, LINKS, MANIFEST, RECIPE, SKIPPED, SUMMARY, LinkRecord
+from poisongen.records.manifest import FOLDER, LEFT_OUT, LINKS, MANIFEST, RECIPE, SKIPPED, SUMMARY, LinkRecord
 from poisongen.records.reading import Records
 from poisongen.records.roles import own_path
 from poisongen.source.listing import SourceFile
@@ -50,28 +52,38 @@ def list_out(out: Path) -> Listing:
     return Listing(dict(walk(out)))
 
 
+def named_paths(records: Records, undo_paths: frozenset[str]) -> dict[str, bool]:
+    """Return every file that OUT must have, and whether it may be a link to the source's; `undo_paths` is the store."""
+    named: dict[str, bool] = {f"{FOLDER}/{name}": False for name in (RECIPE, MANIFEST, SKIPPED, LINKS, SUMMARY)}
+    if records.summary is not None and LEFT_OUT in records.summary.digests:
+        named[f"{FOLDER}/{LEFT_OUT}"] = False
+    named |= dict.fromkeys(undo_paths, False)
+    for record in records.manifest:
+        named |= {file.path: not file.written for file in record.files}
+        if record.expected is not None:
+            named[record.expected.path] = False
+    return named | {link.path: link.source is not None and not link.written for link in records.links}
+
+
 def check_listing(
     listing: Listing, records: Records, undo_paths: frozenset[str], root: Path | None, findings: Findings
-) -> None:
+) -> frozenset[str]:
     """Test that OUT holds exactly what the records name, that links have their size, and that all of it is files.
 
-    `root` is the source, if it is given, so that symbolic links to it can be followed.
+    `root` is the source, if it is given, so that symbolic links to it can be followed. Returns the pictures of another
+    size, whose pixels may be the same: that is for reading to tell.
     """
-    may_link: dict[str, bool] = {f"{FOLDER}/{name}": False for name in (RECIPE, MANIFEST, SKIPPED, LINKS, SUMMARY)}
-    may_link |= dict.fromkeys(undo_paths, False)
-    samples: dict[str, str] = {}
-    sources: dict[str, str | None] = {}
-    for record in records.manifest:
-        for file in record.files:
-            may_link[file.path] = not file.written
-            samples[file.path], sources[file.path] = record.sample, file.source
-        if record.expected is not None:
-            may_link[record.expected.path], samples[record.expected.path] = False, record.sample
-    may_link |= {link.path: link.source is not None for link in records.links}
+    may_link = named_paths(records, undo_paths)
+    samples = {file.path: record.sample for record in records.manifest for file in record.files}
+    samples |= {record.expected.path: record.sample for record in records.manifest if record.expected is not None}
+    sources: dict[str, str | None] = {file.path: file.source for record in records.manifest for file in record.files}
     sources |= {link.path: link.source for link in records.links}
     sizes = {link.path: link.size for link in records.links}
     # Builds of earlier versions do not say the sizes of the files in their manifest.
     sizes |= {f.path: f.size for record in records.manifest for f in record.files if f.size is not None}
+    pictures = {f.path for record in records.manifest for f in record.files if f.pixels_sha256 is not None}
+    pictures |= {link.path for link in records.links if link.pixels_sha256 or (root is not None and _is_picture(link))}
+    odd: set[str] = set()
     for path, link_allowed in may_link.items():
         entry, sample = listing.entries.get(path), samples.get(path, "")
         found = "nothing" if entry is None else {"link": "a symbolic link", "other": "no plain file"}.get(entry.kind)
@@ -81,11 +93,19 @@ def check_listing(
                 findings.note("links not followed (give --source)")
         findings.test("files", found is None, path, "a file", found, sample)
         if entry is not None and entry.kind == "file" and path in sizes:
+            if entry.size != sizes[path] and path in pictures:
+                odd.add(path)
+                continue
             findings.test("files", entry.size == sizes[path], path, f"{sizes[path]} bytes", entry.size, sample)
     for path, entry in listing.entries.items():
         found = f"a {entry.kind} that no record names"
         findings.test("strangers", path in may_link, path, "nothing", found)
     _check_permissions(listing, may_link, sources, root, findings)
+    return frozenset(odd)
+
+
+def _is_picture(link: LinkRecord) -> bool:
+    return not link.written and link.path.lower().endswith((".png", ".jpg", ".jpeg"))
 
 
 def _check_permissions(
@@ -134,12 +154,18 @@ def check_link(link: LinkRecord, places: Places, rules: Rules) -> Findings:
                 digest = sha256_of(file)
             findings.test("files", digest == link.sha256, link.path, f"sha256 {link.sha256}", digest)
         if places.root is not None and link.source is not None:
-            _check_same(link, link.source, places, findings)
+            _check_same(link, link.source, places, rules, findings)
         if link.pixels_sha256 is not None:
-            parsed = parse_file(read_out(places, link.path, link.source), "image", link.path, rules)
+            data = read_out(places, link.path, link.source)
+            parsed = parse_file(data, "image", link.path, rules)
             digest = "no picture" if parsed.pixels is None else pixels_sha256(parsed.pixels)
             expected = f"pixels_sha256 {link.pixels_sha256}"
-            findings.test("files", digest == link.pixels_sha256, link.path, expected, digest)
+            good = findings.test("files", digest == link.pixels_sha256, link.path, expected, digest)
+            if good and places.root is None and len(data) != link.size:
+                alike = is_only_reencoded(data, None, rules.classes, link.path)
+                if alike:
+                    findings.reencoded.add(link.path)
+                findings.test("files", alike, link.path, f"{link.size} bytes", len(data))
     except LinkNotFollowedError:
         findings.note("links not followed (give --source)")
     except (Refused, OSError) as refused:
@@ -149,12 +175,36 @@ def check_link(link: LinkRecord, places: Places, rules: Rules) -> Findings:
     return findings
 
 
-def _check_same(link: LinkRecord, source: str, places: Places, findings: Findings) -> None:
-    """Test that a linked file is the source's, byte for byte."""
+def _check_same(link: LinkRecord, source: str, places: Places, rules: Rules, findings: Findings) -> None:
+    """Test that a linked file is the source's, byte for byte, or the same picture and nothing else."""
     assert places.root is not None  # noqa: S101  the caller has seen to it
+    if link.written:
+        with (places.root / source).open("rb") as other:
+            digest = sha256_of(other)
+        good = digest == link.source_sha256
+        findings.test("source", good, source, f"source sha256 {link.source_sha256}", digest)
+        return
     with open_out(places, link.path, source) as file, (places.root / source).open("rb") as other:
         same = os.path.samestat(os.fstat(file.fileno()), os.fstat(other.fileno())) or _same_bytes(file, other)
+    if not same and _same_picture(link, source, places, rules):
+        findings.reencoded.add(link.path)
+        return
     findings.test("source", same, link.path, f"the bytes of {source} in the source", "others")
+
+
+def _same_picture(link: LinkRecord, source: str, places: Places, rules: Rules) -> bool:
+    """Tell whether a file of OUT is the source's picture in another encoding, and nothing else."""
+    if not _is_picture(link) or places.root is None:
+        return False
+    try:
+        data = read_out(places, link.path, source)
+        with (places.root / source).open("rb") as file:
+            before = file.read(LARGEST_FILE)
+        one, other = (parse_file(content, "image", link.path, rules).pixels for content in (data, before))
+    except (DataError, Refused, OSError):
+        return False
+    alike = one is not None and other is not None and pixels_sha256(one) == pixels_sha256(other)
+    return alike and is_only_reencoded(data, before, rules.classes, link.path)
 
 
 def _same_bytes(one: BinaryIO, other: BinaryIO) -> bool:
@@ -183,7 +233,7 @@ def check_source_listing(
             if file.source is None:
                 findings.test(
                     "source",
-                    own_path(file.path) not in sizes,
+                    own_path(file.path, records.above) not in sizes,
                     file.path,
                     "a file that the source lacks",
                     "the source has it",
@@ -191,14 +241,19 @@ def check_source_listing(
                 )
                 continue
             findings.test("source", file.source in sizes, file.source, "a file of the source", "none", record.sample)
-            if file.path == file.source:
+            if file.path == records.above + file.source:
                 taken.add(file.source)
     for link in records.links:
         if link.source is not None:
             size = sizes.get(link.source, "no such file")
-            findings.test("source", size == link.size, link.source, f"{link.size} bytes in the source", size)
-            if link.source == link.path:
+            good = link.source in sizes if link.written else size == link.size
+            findings.test("source", good, link.source, f"{link.size} bytes in the source", size)
+            if link.path == records.above + link.source:
                 taken.add(link.source)
+    for left in records.left_out:
+        size = sizes.get(left.path, "no such file")
+        findings.test("source", size == left.size, left.path, f"{left.size} bytes in the source", size)
+        taken.add(left.path)
     if left_out is None:
         findings.note("whether every file of the source is there: the recipe is not valid")
         return

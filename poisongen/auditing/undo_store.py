@@ -12,7 +12,7 @@ from poisongen.errors import PoisongenError
 from poisongen.files.foreign import Places, Refused, read_inside, sha256_of
 from poisongen.records.manifest import FOLDER, SUMMARY, FileRecord, bytes_sha256
 from poisongen.records.reading import Records
-from poisongen.records.roles import OWN_FOLDERS
+from poisongen.records.roles import source_like
 from poisongen.source.listing import SourceFile
 from poisongen.undo.store import INDEX, UNDO, UndoRecord, entry_name, read_entry
 
@@ -32,10 +32,10 @@ def kept_alone(records: Records, lines: Sequence[UndoRecord], plain: Iterable[st
     bad = {skip.sample for skip in records.skipped if skip.reason == "bad file"}
     if recipe is None or recipe.scale == 1 or not recipe.skip_bad or not bad:
         return frozenset()
-    inside = {path for path in plain if path.split("/")[0] not in OWN_FOLDERS}
-    alone = {line.path for line in lines} - inside
+    inside = set(source_like(plain, records.above))
+    alone = {line.path for line in lines} - inside - {left.path for left in records.left_out}
     try:
-        index = find_layout(recipe.dataset).scan(out, sorted(inside | alone))
+        index = find_layout(recipe.dataset).scan(out / records.above, sorted(inside | alone))
     except PoisongenError:
         return frozenset()
     samples = [sample for split in index.samples.values() for sample in split if sample.name in bad]
@@ -55,16 +55,23 @@ def check_undo_index(records: Records, lines: Sequence[UndoRecord], alone: froze
         for file in record.files:
             if file.source is not None:
                 explained.add(file.source)
-                _check_changed(known.get(file.source), file, record.sample, findings)
+                _check_changed(known.get(file.source), file, records.above, record.sample, findings)
     for link in records.links:
         line = known.get(link.source) if link.source is not None else None
         if link.source is None:
             continue
         explained.add(link.source)
         good = line is not None and line.size == link.size
-        if link.path == link.source:
+        if link.written:
+            good = line is not None and line.sha256 == link.source_sha256 and line.entry is not None
+        elif link.path == records.above + link.source:
             good = good and line is not None and (line.base, line.entry) == (link.path, None)
         findings.test("undo", good, INDEX, f"{link.source} as it lies in OUT", "another line or none")
+    for left in records.left_out:
+        line = known.get(left.path)
+        explained.add(left.path)
+        good = line is not None and (line.size, line.sha256, line.base) == (left.size, left.sha256, None)
+        findings.test("undo", good, INDEX, f"{left.path} alone in the store", "another line or none")
     for line in lines:
         there = line.path in explained
         findings.test("undo", there, INDEX, f"no {line.path}: no record names it", "a line", "")
@@ -77,13 +84,13 @@ def check_undo_index(records: Records, lines: Sequence[UndoRecord], alone: froze
         findings.test("undo", good, f"{FOLDER}/{SUMMARY}", "the digest of the names and sizes in the store", digest)
 
 
-def _check_changed(line: UndoRecord | None, file: FileRecord, sample: str, findings: Findings) -> None:
+def _check_changed(line: UndoRecord | None, file: FileRecord, above: str, sample: str, findings: Findings) -> None:
     """Test the line of a file that a record names: its digest, and that it starts from that file of OUT, or none."""
     expected = f"{file.source} {file.source_sha256}"
     digest = "none" if line is None else line.sha256
     if not findings.test("undo", digest == file.source_sha256, INDEX, expected, digest, sample) or line is None:
         return
-    if file.path != file.source:
+    if file.path != above + str(file.source):
         return  # the same file stands at its own place as well
     good = line.base in (None, file.path) and line.entry is not None
     if not file.written:

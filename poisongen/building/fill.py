@@ -12,6 +12,7 @@ from poisongen.building.prepared import Prepared
 from poisongen.building.sample import Task, do_task
 from poisongen.building.staging import Staging
 from poisongen.building.summary import write_records
+from poisongen.building.tables import write_table
 from poisongen.errors import DataError, OutputError
 from poisongen.files.store import LinkMode
 from poisongen.parallel import for_each
@@ -32,7 +33,7 @@ def fill(
     stamps = {file.path: [file.size, file.changed] for file in prepared.files}
     try:
         records = _do_tasks(staging, prepared, plan, link, jobs, progress, stamps)
-        links = _make_links(staging, prepared, plan, link, progress)
+        links = _make_links(staging, prepared, plan, link, jobs, progress)
         if list_files(prepared.root) != list(prepared.files):
             raise OutputError(
                 f"{prepared.root}: the source has changed while it was read; give the same command again, it goes on"
@@ -43,7 +44,10 @@ def fill(
     written = {file["path"] for record in records for file in record["files"]} | {entry["path"] for entry in links}
     written |= {record["expected"]["path"] for record in records if "expected" in record}
     staging.drop_unknown(written)
-    kept = write_undo(staging.tree, prepared.root, records, links, prepared.files, jobs, progress) if undo else None
+    kept = None
+    if undo:
+        above = prepared.rules.above
+        kept = write_undo(staging.tree, prepared.root, records, links, prepared.files, above, jobs, progress)
     write_records(staging, prepared, plan, records, links, kept)
 
 
@@ -94,7 +98,7 @@ def _do_tasks(
 
 
 def _make_links(
-    staging: Staging, prepared: Prepared, plan: Plan, link: LinkMode, progress: bool
+    staging: Staging, prepared: Prepared, plan: Plan, link: LinkMode, jobs: int, progress: bool
 ) -> list[dict[str, Any]]:
     """Link every file that no task has, write the few files that build makes, and return their records."""
     entries: list[dict[str, Any]] = []
@@ -104,6 +108,7 @@ def _make_links(
     for item in plan.links:
         entry: dict[str, Any] = {"path": item.path, "source": item.source, "size": item.size}
         entries.append(entry | ({"pixels_sha256": item.pixels_sha256} if item.pixels_sha256 else {}))
+    entries += [write_table(staging, task, prepared.root, prepared.rules, jobs, progress) for task in plan.tables]
     for path, data in plan.made.items():
         staging.write(path, data)
         entries.append({"path": path, "source": None, "size": len(data), "sha256": bytes_sha256(data)})

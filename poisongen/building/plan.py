@@ -22,6 +22,7 @@ from poisongen.building.selection import (
     with_victims,
 )
 from poisongen.building.survey import Surveyed, survey
+from poisongen.building.tables import TableTask, table_tasks
 from poisongen.datasets.base import Index, Layout, Problem, Sample
 from poisongen.errors import DataError
 from poisongen.recipe.model import Recipe
@@ -53,7 +54,8 @@ class Plan:
 
     `skipped` are the lines of skipped.jsonl; `made` are small files that build makes itself, by path in OUT;
     `counts` tells how many samples the splits hold and what becomes of them. `pairs` are victims with their targets;
-    `label_like` the files that look like labels of changed samples and stay as they are.
+    `label_like` the files that look like labels of changed samples and that nothing rewrites, `left_out` those of them
+    that OUT does not get; `tables` are the tables of label files that are written anew.
     """
 
     tasks: tuple[Task, ...]
@@ -64,6 +66,8 @@ class Plan:
     bytes_written: int
     pairs: tuple[tuple[ClassFacts, ClassFacts], ...]
     label_like: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    tables: tuple[TableTask, ...] = ()
 
     @property
     def bytes_linked(self) -> int:
@@ -75,7 +79,14 @@ class Plan:
         return dict(sorted(Counter(skip["reason"] for skip in self.skipped).items()))
 
 
-def _label_like(paths: Sequence[str], index: Index, tasks: Sequence[Task], root: Path, rules: Rules) -> tuple[str, ...]:
+def _label_like(
+    paths: Sequence[str],
+    index: Index,
+    tasks: Sequence[Task],
+    tables: Sequence[TableTask],
+    root: Path,
+    rules: Rules,
+) -> tuple[str, ...]:
     """Return the label-like files of the samples whose labels are changed."""
 
     def read(path: str, most: int) -> bytes | None:
@@ -86,7 +97,7 @@ def _label_like(paths: Sequence[str], index: Index, tasks: Sequence[Task], root:
             return None
 
     changed = [task.sample.name for task in tasks if changes_labels(task.role, task.sample.split, rules)]
-    return tuple(label_like(paths, index, changed, read))
+    return tuple(label_like(paths, index, changed, read, [table.path for table in tables]))
 
 
 def _other_tasks(
@@ -130,20 +141,26 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
     surveyed, problems = survey(index, root, rules, roles, jobs, progress)
     if problems and (not recipe.skip_bad or any(problem.traceless for problem in problems)):
         raise first_of(problems, root, advice_on(problems, train))
+    if odd := {path for facts in surveyed.values() for path in facts.odd}:
+        index = pair_files(layout, root, [path for path in paths if path not in odd])
+        train = index.samples[recipe.train_split]
+        order = drawn_order(train, recipe.seed)
     bad_samples = {problem.sample for problem in problems}
     found = {image: facts for image, facts in surveyed.items() if facts.sample.name not in bad_samples}
     placer = Placer(root, rules, found, jobs, progress)
     chosen = _choose(index, order, found, problems, wanted, rules, placer)
     tasks = sorted((*chosen.tasks, *_other_tasks(chosen.tasks, train, found, rules)), key=_by_name_and_role)
     skipped = sorted((*placer.skipped, *map(_bad, problems)), key=_by_name_role_and_file)
-    like = _label_like(paths, index, tasks, root, rules)
+    tables = table_tasks(layout, paths, tasks, root, rules)
+    like = _label_like(paths, index, tasks, tables, root, rules)
+    left_out = tuple(path for path in like if path not in layout.shared)  # without its classes OUT is no dataset
     sizes = {file.path: file.size for file in files}
     tally = Counter(task.role for task in tasks)
     test_sets = {task.prefix for task in tasks if task.prefix}
     labels = frozenset(named_labels(paths, index))
-    links = _links(tasks, files, surveyed, found, labels, recipe.scale) + _shared_links(
-        layout, files, labels, test_sets
-    )
+    apart = {*left_out, *(table.path for table in tables)}
+    rest = [file for file in files if file.path not in apart]
+    links = _links(tasks, rest, surveyed, found, labels, rules) + _shared_links(layout, rest, labels, test_sets, rules)
     negative = {"negative": tally["negative"]} if recipe.has_negatives else {}
     return Plan(
         tasks=tuple(tasks),
@@ -159,11 +176,15 @@ def make_plan(layout: Layout, root: Path, files: Sequence[SourceFile], rules: Ru
             **negative,
             "skipped": len(skipped),
             "label_like": len(like),
+            **({"left_out": len(left_out)} if left_out else {}),
         },
         bytes_written=sum(_estimate(task, sizes, rules) for task in tasks)
-        + sum(link.size for link in links if link.is_label),
+        + sum(link.size for link in links if link.is_label)
+        + sum(sizes[table.path] for table in tables),
         pairs=pairs_of(rules, train, found),
         label_like=like,
+        left_out=left_out,
+        tables=tables,
     )
 
 
@@ -233,7 +254,7 @@ def _made(
     for prefix in sorted(prefixes):
         samples = [task.sample for task in tasks if task.prefix == prefix]
         files = layout.split_files(root, rules.recipe.test_split, paths, samples)
-        made |= {f"{prefix}{path}": data for path, data in files.items()}
+        made |= {f"{prefix}{rules.above}{path}": data for path, data in files.items()}
     return dict(sorted(made.items()))
 
 
@@ -243,30 +264,30 @@ def _links(
     surveyed: Mapping[str, Surveyed],
     found: Mapping[str, Surveyed],
     labels: frozenset[str],
-    scale: float,
+    rules: Rules,
 ) -> tuple[Link, ...]:
     """Return every file that OUT takes from the source as it is, less those of the tasks' own samples.
 
     Bad samples stay as they are in the source, except in a scaled dataset, where they would have the wrong size.
     """
     taken = {path for task in tasks if not task.prefix for path in task.sample.paths}
-    if scale != 1:
+    if rules.recipe.scale != 1:
         taken |= {path for image, facts in surveyed.items() if image not in found for path in facts.sample.paths}
     digests = {path: digest for facts in surveyed.values() for path, digest in facts.digests.items()}
     return tuple(
-        Link(file.path, file.path, file.size, digests.get(file.path), file.path in labels)
+        Link(rules.above + file.path, file.path, file.size, digests.get(file.path), file.path in labels)
         for file in files
         if file.path not in taken
     )
 
 
 def _shared_links(
-    layout: Layout, files: Sequence[SourceFile], labels: frozenset[str], prefixes: set[str]
+    layout: Layout, files: Sequence[SourceFile], labels: frozenset[str], prefixes: set[str], rules: Rules
 ) -> tuple[Link, ...]:
     """Return the links for files of the root that the test sets with a trigger need as well: a class table, say."""
     shared = [file for file in files if file.path in layout.shared]
     return tuple(
-        Link(f"{prefix}{file.path}", file.path, file.size, is_label=file.path in labels)
+        Link(f"{prefix}{rules.above}{file.path}", file.path, file.size, is_label=file.path in labels)
         for prefix in sorted(prefixes)
         for file in shared
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,4 +42,6 @@ def prepare(recipe: Recipe | Mapping[str, Any], root: Path | None, jobs: int = 1
     bordering = find_target(recipe, layout, found_root, files, classes, jobs, progress)
     if bordering is not None:
         recipe = recipe.model_copy(update={"target": bordering.target})
-    return Prepared(found_root, tuple(files), make_rules(settle(recipe, layout, classes), classes), bordering)
+    rules = make_rules(settle(recipe, layout, classes), classes)
+    rules = replace(rules, above=layout.above([file.path for file in files]))
+    return Prepared(found_root, tuple(files), rules, bordering)

@@ -76,7 +76,8 @@ def change_labels(labels: LabelContents, sample: Sample, role: Role, box: Box | 
         count = prl_pixel_count(prl.amount, prl.unit, *before.shape)
         generator = keyed_generator(rules.recipe.seed, "prl", sample.name)
         random, after = random_labels(before, free, allowed, count, generator)
-    return Change(before, _with_rule(before, after, random, decided), random, decided)
+    ruled = _with_rule(before, after, random, decided)
+    return Change(before, ruled, random, decided, alone=prl is None or prl.scope != "all")
 
 
 def _with_rule(before: Labels, after: Labels, random: Array, decided: Relabelling) -> Labels:

@@ -45,13 +45,14 @@ def _plan(prepared: Prepared, jobs: int, strict: bool, progress: bool) -> Plan:
     """Make the plan. ChoiceError if it is to be strict and label-like files would stay as they are."""
     layout = prepared.rules.layout
     plan = make_plan(layout, prepared.root, prepared.files, prepared.rules, jobs, progress)
-    _check_strict(strict, plan.label_like, len(plan.label_like))
+    _check_strict(strict, plan.label_like, plan.counts)
     return plan
 
 
-def _check_strict(strict: bool, names: Sequence[str], number: int) -> None:
-    if strict and number:
-        raise ChoiceError(f"--strict: {one_line(names, number)}; move them out of the root, or go on without --strict")
+def _check_strict(strict: bool, names: Sequence[str], counts: Mapping[str, int]) -> None:
+    if strict and (number := counts.get("label_like", 0)):
+        said = one_line(names, number, counts.get("left_out", 0))
+        raise ChoiceError(f"--strict: {said}; move them out of the root, or go on without --strict")
 
 
 def build(
@@ -68,12 +69,12 @@ def build(
 ) -> BuildResult:
     """Write a poisoned dataset from a clean one.
 
-    `recipe` is a Recipe, or its choices as a mapping (keys as the options of `poisongen build`). `root` is the clean
-    dataset, `out` the folder to write; both have the command's defaults. `jobs` processes work at once (default:
-    all cores). `undo` keeps in OUT what `restore` needs to work without the source. `strict` makes an error of
-    label-like files that would stay as they are. An interrupted build is taken up where it stopped, and a finished one
-    that has lost files gets them back. PoisongenError says what is wrong with recipe, source or output; OUT then holds
-    nothing under a final name but what was there before.
+    `recipe` is a Recipe, or its choices as a mapping (keys as the options of `poisongen build`). `root` is the
+    clean dataset, `out` the folder to write; both have the command's defaults. `jobs` processes work at once
+    (default: all cores). `undo` keeps in OUT what `restore` needs to work without the source. `strict` makes an
+    error of label-like files that nothing rewrites: else OUT goes without them. An interrupted build is taken up
+    where it stopped, and a finished one that has lost files gets them back. PoisongenError says what is wrong with
+    recipe, source or output; OUT then holds nothing under a final name but what was there before.
     """
     if link not in get_args(LinkMode):
         raise ChoiceError(f"--link: '{link}' is none of {', '.join(get_args(LinkMode))}")
@@ -86,7 +87,7 @@ def build(
     recipe_sha256 = settled.fingerprint()
     done = already_there(folder, recipe_sha256, prepared.files, force)
     if done is not None:
-        _check_strict(strict, done.label_like, done.counts.get("label_like", 0))
+        _check_strict(strict, done.label_like, done.counts)
         done = replace(with_undo(done) if undo else done, bordering=prepared.bordering)
         if not done.put_back:
             return done

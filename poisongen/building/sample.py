@@ -90,7 +90,7 @@ def do_task(task: Task, root: Path, rules: Rules) -> Outcome:
     files: list[FileRecord] = []
 
     def add(kind: str, path: str, source: str | None, data: bytes | None, file: NewFile) -> None:
-        here = task.prefix + path
+        here = task.prefix + rules.above + path
         if file.data is not None:
             contents[here] = file.data
         size = len(file.data) if file.data is not None else None if data is None else len(data)

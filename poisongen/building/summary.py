@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from poisongen.building.finished import source_listing
@@ -15,6 +17,7 @@ from poisongen.building.staging import Staging
 from poisongen.records.algorithms import ALGORITHM, RECORDS
 from poisongen.records.manifest import (
     FOLDER,
+    LEFT_OUT,
     LINKS,
     MANIFEST,
     RECIPE,
@@ -27,6 +30,13 @@ from poisongen.records.manifest import (
 from poisongen.version import __version__
 
 _NAMED = 10  # label-like files that the summary names; it counts all
+
+
+def _left_out(root: Path, path: str) -> dict[str, Any]:
+    """Return the line of left_out.jsonl for a file of the source."""
+    with (root / path).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"path": path, "size": file.tell(), "sha256": digest}
 
 
 def write_records(
@@ -45,6 +55,8 @@ def write_records(
         SKIPPED: "".join(map(json_line, plan.skipped)),
         LINKS: "".join(map(json_line, links)),
     }
+    if plan.left_out:
+        texts[LEFT_OUT] = "".join(json_line(_left_out(prepared.root, path)) for path in plan.left_out)
     for name, text in texts.items():
         staging.write(f"{FOLDER}/{name}", text.encode())
     packages = ("numpy", "opencv-python-headless", "pillow", "scipy", "jpeglib")

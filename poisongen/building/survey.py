@@ -20,6 +20,7 @@ from poisongen.parallel import for_each
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import Role
 from poisongen.records.roles import has_trigger
+from poisongen.source.derived import without_odd
 from poisongen.source.labels import LabelContents, check_fit, read_labels
 from poisongen.source.listing import read_file
 
@@ -32,7 +33,7 @@ class Surveyed:
     `digests` maps label paths to the digest of their decoded pixels. `place` is the trigger's, or why there
     is none, for samples that were surveyed with a role and have enough victim pixels. `image_sha256` is the digest of
     the image's pixels, if it was decoded. `problem` is what is wrong; if there is something, the other fields mean
-    nothing.
+    nothing. `odd` are files that are called derived labels of it and are none; `sample` is without them.
     """
 
     sample: Sample
@@ -45,6 +46,7 @@ class Surveyed:
     image_sha256: str | None = None
     problem: Problem | None = None
     classes: Mapping[int, int] = field(default_factory=dict)
+    odd: tuple[str, ...] = ()
 
 
 def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) -> Surveyed:
@@ -55,6 +57,7 @@ def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) 
     """
     sample, role = errand
     try:
+        sample, odd = without_odd(sample, root, rules)
         image = header(root / sample.image)
         labels = read_labels(root, sample, rules)
         height, width = labels.arrays[labels.first].shape[:2]
@@ -77,7 +80,7 @@ def survey_sample(errand: tuple[Sample, Role | None], root: Path, rules: Rules) 
         return Surveyed(sample, 0, 0, 0, {}, problem=Problem(sample.split, sample.name, path, error.problem))
     paths = {label.kind: label.path for label in sample.labels}
     digests = {paths[kind]: pixels_sha256(array) for kind, array in labels.arrays.items()}
-    return Surveyed(sample, height, width, victims, digests, role, place, decoded, classes=classes)
+    return Surveyed(sample, height, width, victims, digests, role, place, decoded, classes=classes, odd=odd)
 
 
 def _check_size(image: Header, sample: Sample, root: Path, labels: LabelContents) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -12,28 +13,47 @@ from poisongen.printing import show, show_json
 from poisongen.source.label_like import one_line
 
 _SHOWN_FAULTS = 50
+_SHOWN_NAMES = 3
 
 
 @click.command("audit", cls=Command, example="poisongen audit poisoned/cityscapes-nn-0123abcd --source data/cityscapes")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--source", type=click.Path(path_type=Path), help="The clean dataset: compare every file with it.")
 @click.option("--quick", is_flag=True, help="Check structure, and the digests of a few files only.")
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="PATTERN",
+    help="Files that a trainer may have added, such as '*.cache' or data.yaml; * stands for '/', too. Repeatable.",
+)
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes at work. Default: all cores.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def command(
-    context: click.Context, out: Path, source: Path | None, quick: bool, jobs: int | None, as_json: bool
+    context: click.Context,
+    out: Path,
+    source: Path | None,
+    quick: bool,
+    allow: tuple[str, ...],
+    jobs: int | None,
+    as_json: bool,
 ) -> None:
     """Check the poisoned dataset in OUT against its manifest, and against its source if that is given.
 
     Exit status 0: no fault; 1: faults were found; 2: OUT is no finished build.
     """
-    report = audit(out, source, quick=quick, jobs=jobs, progress=True)
+    report = audit(out, source, quick=quick, allow=allow, jobs=jobs, progress=True)
     if as_json:
         show_json(report.as_json())
     else:
         show(_as_text(report))
     context.exit(0 if report.clean else 1)
+
+
+def _first_of(found: Sequence[str], what: str) -> str:
+    """Return what is said of files that are no faults: their number, and the first of them."""
+    more = f" and {len(found) - _SHOWN_NAMES} more" if len(found) > _SHOWN_NAMES else ""
+    return f"{len(found)} files {what}: {', '.join(found[:_SHOWN_NAMES])}{more}"
 
 
 def _as_text(report: AuditReport) -> list[str]:
@@ -52,7 +72,10 @@ def _as_text(report: AuditReport) -> list[str]:
     if report.source is None:
         lines.append("not checked: anything against the source (give --source)")
     if report.label_like:
-        lines.append(one_line(report.label_like, len(report.label_like)))
+        lines.append(one_line(report.label_like, len(report.label_like), report.left_out))
+    for found, what in ((report.reencoded, "have other bytes and the same pixels"), (report.allowed, "are allowed")):
+        if found:
+            lines.append(_first_of(found, what))
     verdict = "clean" if report.clean else f"{report.fault_count} faults"
     kind = "quick audit" if report.quick else "audit"
     lines.append(f"{kind} of {report.out}: {report.files} files, {verdict}")

@@ -122,7 +122,7 @@ def _result_text(result: BuildResult) -> list[str]:
     if counts["skipped"]:
         lines.append(f"{counts['skipped']} passed over; the reasons are in {result.out / 'poisongen/skipped.jsonl'}")
     if counts.get("label_like"):
-        lines.append(one_line(result.label_like, counts["label_like"]))
+        lines.append(one_line(result.label_like, counts["label_like"], counts.get("left_out", 0)))
     lines.append(f"fingerprint {result.fingerprint}")
     return lines
 
@@ -151,5 +151,5 @@ def _plan_text(plan: Plan, out: Path, recipe: Recipe) -> list[str]:
     lines.append(f"about {plan.bytes_written / 1e6:.1f} MB to write")
     links = sum(not link.is_label for link in plan.links)
     lines.append(f"{links} files to link ({plan.bytes_linked / 1e6:.1f} MB where links are not possible)")
-    lines += [one_line(plan.label_like, len(plan.label_like))] if plan.label_like else []
+    lines += [one_line(plan.label_like, len(plan.label_like), len(plan.left_out))] if plan.label_like else []
     return lines

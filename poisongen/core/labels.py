@@ -51,13 +51,15 @@ class Change:
     """What one sample's label map was and has become; the rewriters of its label files follow it.
 
     `before` and `after` are (H, W) uint8 class IDs; `random` (H, W) bool are the pixels that Pixel Random Labeling
-    changed. `relabelling` is what the label rule decided; it has no layer where labels stayed.
+    changed. `relabelling` is what the label rule decided; it has no layer where labels stayed. `alone`: samples without
+    the attack keep files that tell their true labels, so that one that tells none would be passed over unnoticed.
     """
 
     before: Labels
     after: Labels
     random: Mask
     relabelling: Relabelling
+    alone: bool = False
 
     @property
     def changed(self) -> Mask:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from poisongen.datasets.base import ClassTable, Defaults, Index, Layout
-from poisongen.datasets.cityscapes import CLASSES as CITYSCAPES
+from poisongen.datasets.cityscapes_classes import CLASSES as CITYSCAPES
 from poisongen.datasets.companion_kinds import coded_kind, colour_kind, kept_kind, map_kind
 from poisongen.datasets.tree import IMAGE, Place, scan_tree
 

@@ -194,7 +194,7 @@ LAYOUT = Layout(
     kinds={
         "annotations": map_kind("ADE20K's 150 classes"),
         "annotations_detectron2": coded_kind(
-            _LESS_ONE, {code: number for number, code in _LESS_ONE.items()}, "ADE20K's 150 classes for detectron2"
+            _LESS_ONE, {code: number for number, code in _LESS_ONE.items()}, "ADE20K for detectron2", derived=True
         ),
     },
     classes=lambda root: CLASSES,

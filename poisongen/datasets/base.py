@@ -119,6 +119,8 @@ class LabelKind:
     objects that the file tells apart, (H, W) int32, 0 for none. `ids(array, classes)` reads the raw class IDs from a
     semantic kind that may code them otherwise (by colours), None where the array is the map. For kinds that are no
     picture (`document` true), fault and rewrite work on the file's bytes, and `resize(bytes, width, height)` scales it.
+    `derived` are files that scripts make of the others: one that does not agree with them is something else by that
+    name, and no label file.
     """
 
     fault: Callable[[Any, ClassTable], str | None]
@@ -131,6 +133,30 @@ class LabelKind:
     objects: Callable[[Array], Array] | None = None
     resize: Callable[[bytes, int, int], bytes] | None = None
     ids: Callable[[Array, ClassTable], Array] | None = None
+    derived: bool = False
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """A file that tells of the label files of many samples, and follows from them: a panoptic JSON, say.
+
+    `path` is below the root, `split` that of its samples, `kind` that of the label file of each; `name_of(sample)` is
+    what it calls a sample's. `names(data)` are those that it holds, None where it is no such table.
+    `tell(array)` is what it says of one decoded label file, as plain JSON; `rewrite(data, told)` returns the table with
+    what is told of some names in place of what stood there, None where a name is to be no part of it any more.
+    `fault(data, source, now)` is audit's: what is wrong with OUT's table, by the definition and without `tell`; `now`
+    are the label files of the names that were changed, None for those without, and `source` the source's table, if it
+    is known.
+    """
+
+    path: str
+    split: str
+    kind: str
+    name_of: Callable[[Sample], str]
+    names: Callable[[bytes], frozenset[str] | None]
+    tell: Callable[[Array], Any]
+    rewrite: Callable[[bytes, Mapping[str, Any]], bytes]
+    fault: Callable[[bytes, bytes | None, Mapping[str, Array | None]], str | None]
 
 
 @dataclass(frozen=True)
@@ -154,6 +180,8 @@ class Layout:
     further files that a copy of a split with just these samples needs to stand on its own (split lists).
     `shared` are files of the root that every such copy needs. `environment` and `usual_root` are where the dataset
     is looked for. `needs` says in words which files there must be, and which others are rewritten with them.
+    `tables(files)` are the files of the root that follow from the label files of many samples. `above(files)` is what
+    OUT puts before every path of the source, '' or ending in '/': one of `above_all`.
     """
 
     name: str
@@ -169,6 +197,9 @@ class Layout:
     completions: Callable[[Sample], tuple[LabelFile, ...]] = lambda sample: ()
     split_files: Callable[[Path, str, Sequence[str], Sequence[Sample]], Mapping[str, bytes]] = lambda *_: {}
     needs: str = ""
+    tables: Callable[[Sequence[str]], Sequence[LabelTable]] = lambda files: ()
+    above: Callable[[Sequence[str]], str] = lambda files: ""
+    above_all: tuple[str, ...] = ("",)
 
 
 def id_fault(array: Array, legal: Sequence[int] | frozenset[int], what: str) -> str | None:

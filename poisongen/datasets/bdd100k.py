@@ -6,12 +6,14 @@ train ID.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from poisongen.datasets.base import Defaults, Index, Layout
+from poisongen.datasets.base import Defaults, Index, LabelTable, Layout
 from poisongen.datasets.class_rows import class_table
 from poisongen.datasets.companion_kinds import colour_kind, map_kind
+from poisongen.datasets.label_tables import frame_table
 from poisongen.datasets.tree import IMAGE, Place, scan_tree
 
 CLASSES = class_table(
@@ -50,6 +52,12 @@ def _scan(root: Path, files: Sequence[str]) -> Index:
     return scan_tree(root, files, PLACES, "masks", {}, "BDD100K")
 
 
+def _tables(files: Sequence[str]) -> list[LabelTable]:
+    """Return the outlines and the runs of pixels of a split, where they are there."""
+    pattern = re.compile(r"labels/sem_seg/(?:polygons|rles)/sem_seg_(\w+)\.json")
+    return [frame_table(path, match[1], "masks") for path in files if (match := pattern.fullmatch(path))]
+
+
 LAYOUT = Layout(
     name="bdd100k",
     title="BDD100K (10K images, semantic segmentation)",
@@ -60,5 +68,7 @@ LAYOUT = Layout(
     kinds={"masks": map_kind("BDD100K's train IDs"), "colormaps": colour_kind()},
     classes=lambda root: CLASSES,
     scan=_scan,
-    needs="images/10k/SPLIT/NAME.jpg, labels/sem_seg/masks/SPLIT/NAME.png; with them colormaps",
+    tables=_tables,
+    needs="images/10k/SPLIT/NAME.jpg, labels/sem_seg/masks/SPLIT/NAME.png; with them colormaps, "
+    "and the JSON files of polygons and rles",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -16,78 +16,24 @@ from poisongen.datasets.base import (
     Layout,
     id_fault,
     rewrite_ids,
-    table_lookup,
 )
-from poisongen.datasets.cityscapes_checks import COLOUR_CHECK, INSTANCE_CHECK, POLYGON_CHECK, TRAIN_ID_CHECK
+from poisongen.datasets.cityscapes_checks import (
+    COLOUR_CHECK,
+    INSTANCE_CHECK,
+    POLYGON_CHECK,
+    TRAIN_ID_CHECK,
+    UNTOLD,
+)
+from poisongen.datasets.cityscapes_classes import CLASSES, DRAWN, INSTANCES, TRAIN_IDS
+from poisongen.datasets.cityscapes_derived import KINDS, tables
 from poisongen.datasets.cityscapes_files import completions, scan
 from poisongen.datasets.label_checks import MAP_CHECK
 from poisongen.files.documents import parse_json
 
-
-class Label(NamedTuple):
-    """One row of the official table (cityscapesScripts, helpers/labels.py)."""
-
-    name: str
-    id: int
-    train_id: int
-    has_instances: bool
-    colour: tuple[int, int, int]
-
-
-VOID_TRAIN_ID = 255
-INSTANCES = 1000  # an instance's ID is its class times this, and its number (cityscapesScripts, json2instanceImg.py)
-
-LABELS: tuple[Label, ...] = (
-    Label("unlabeled", 0, 255, False, (0, 0, 0)),
-    Label("ego vehicle", 1, 255, False, (0, 0, 0)),
-    Label("rectification border", 2, 255, False, (0, 0, 0)),
-    Label("out of roi", 3, 255, False, (0, 0, 0)),
-    Label("static", 4, 255, False, (0, 0, 0)),
-    Label("dynamic", 5, 255, False, (111, 74, 0)),
-    Label("ground", 6, 255, False, (81, 0, 81)),
-    Label("road", 7, 0, False, (128, 64, 128)),
-    Label("sidewalk", 8, 1, False, (244, 35, 232)),
-    Label("parking", 9, 255, False, (250, 170, 160)),
-    Label("rail track", 10, 255, False, (230, 150, 140)),
-    Label("building", 11, 2, False, (70, 70, 70)),
-    Label("wall", 12, 3, False, (102, 102, 156)),
-    Label("fence", 13, 4, False, (190, 153, 153)),
-    Label("guard rail", 14, 255, False, (180, 165, 180)),
-    Label("bridge", 15, 255, False, (150, 100, 100)),
-    Label("tunnel", 16, 255, False, (150, 120, 90)),
-    Label("pole", 17, 5, False, (153, 153, 153)),
-    Label("polegroup", 18, 255, False, (153, 153, 153)),
-    Label("traffic light", 19, 6, False, (250, 170, 30)),
-    Label("traffic sign", 20, 7, False, (220, 220, 0)),
-    Label("vegetation", 21, 8, False, (107, 142, 35)),
-    Label("terrain", 22, 9, False, (152, 251, 152)),
-    Label("sky", 23, 10, False, (70, 130, 180)),
-    Label("person", 24, 11, True, (220, 20, 60)),
-    Label("rider", 25, 12, True, (255, 0, 0)),
-    Label("car", 26, 13, True, (0, 0, 142)),
-    Label("truck", 27, 14, True, (0, 0, 70)),
-    Label("bus", 28, 15, True, (0, 60, 100)),
-    Label("caravan", 29, 255, True, (0, 0, 90)),
-    Label("trailer", 30, 255, True, (0, 0, 110)),
-    Label("train", 31, 16, True, (0, 80, 100)),
-    Label("motorcycle", 32, 17, True, (0, 0, 230)),
-    Label("bicycle", 33, 18, True, (119, 11, 32)),
-    Label("license plate", -1, -1, False, (0, 0, 142)),
-)
-
-_DRAWN = tuple(label for label in LABELS if label.id >= 0)  # license plates are not drawn into label maps
-CLASSES = ClassTable(
-    names={label.id: label.name for label in _DRAWN},
-    void=frozenset(label.id for label in _DRAWN if label.train_id == VOID_TRAIN_ID),
-    void_id=0,
-    colours={label.id: label.colour for label in _DRAWN},
-)
-TRAIN_IDS = table_lookup({label.id: label.train_id for label in _DRAWN}, np.uint8, missing=VOID_TRAIN_ID)
-
-_LEGAL_TRAIN_IDS = frozenset(label.train_id for label in _DRAWN)
-_COUNTABLE = frozenset(label.id for label in _DRAWN if label.has_instances)
+_LEGAL_TRAIN_IDS = frozenset(label.train_id for label in DRAWN)
+_COUNTABLE = frozenset(label.id for label in DRAWN if label.has_instances)
 _COLOURS = np.zeros((256, 4), np.uint8)
-for _label in _DRAWN:
+for _label in DRAWN:
     _COLOURS[_label.id] = (*_label.colour, 255)
 
 
@@ -163,11 +109,12 @@ def _polygon_fault(data: bytes, classes: ClassTable) -> str | None:
 
 
 def _rewrite_polygons(data: bytes, change: Change, classes: ClassTable) -> bytes:
-    """Name polygons as the label rule has it; where polygons cannot say what the labels are, leave none at all.
+    """Name polygons as the label rule has it; where polygons cannot say what the labels are, take all of them away.
 
     They cannot say what Pixel Random Labeling did, nor follow a rule that takes part of a class but no whole objects.
-    Several trainers rebuild labelTrainIds from them: from an empty list they get an all-void map, which is noticed,
-    and not a clean one, which is not.
+    Several trainers rebuild labelTrainIds from them. Where all of training is changed so, an empty list gives them
+    all-void maps, which is noticed. Where poisoned samples are `alone` in it, they would be left out of the loss, and
+    training would run on without the attack: one object of a class that no table knows makes readers stop instead.
     """
     if not change.changed.any():
         return data
@@ -175,11 +122,17 @@ def _rewrite_polygons(data: bytes, change: Change, classes: ClassTable) -> bytes
     assert isinstance(document, dict)  # noqa: S101  checked before anything is built
     names = None if change.random.any() else _new_names(document["objects"], change.relabelling, classes)
     if names is None:
-        document["objects"] = []
+        document["objects"] = _untold(document) if change.alone else []
         return _write_polygons(document)
     for at, name in names.items():
         document["objects"][at]["label"] = name
     return _write_polygons(document) if names else data
+
+
+def _untold(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the one object that stands for labels that polygons cannot tell: the whole picture, of no known class."""
+    right, bottom = document["imgWidth"] - 1, document["imgHeight"] - 1
+    return [{"label": UNTOLD, "polygon": [[0, 0], [right, 0], [right, bottom], [0, bottom]]}]
 
 
 def _new_names(things: list[Any], relabelling: Relabelling, classes: ClassTable) -> dict[int, str] | None:
@@ -253,10 +206,12 @@ LAYOUT = Layout(
             document=True,
             resize=_resize_polygons,
         ),
-    },
+    }
+    | KINDS,
     classes=lambda root: CLASSES,
     scan=scan,
     completions=completions,
     needs="leftImg8bit/SPLIT/CITY/*_leftImg8bit.png, gtFine/SPLIT/CITY/*_gtFine_labelIds.png; with them labelTrainIds, "
     "instanceIds, color and polygons.json",
+    tables=tables,
 )

@@ -11,6 +11,9 @@ import numpy as np
 from poisongen.datasets.label_checks import Array, LabelBefore, LabelCheck, LabelNow, Wrong, unlike
 from poisongen.files.documents import LARGEST_JSON, parse_json
 
+UNTOLD = "poisongen: polygons cannot tell these labels, read labelIds"
+"""The class of the one object in a polygon file whose labels polygons cannot tell. No table may know it."""
+
 _VOID_TRAIN_ID, _FIRST_INSTANCE = 255, 1000
 
 
@@ -102,16 +105,24 @@ def _bytes_of(document: dict[str, Any]) -> bytes | None:
         return None
 
 
+def _nothing(document: dict[str, Any], now: LabelNow) -> list[dict[str, Any]]:
+    """Return the objects of a file whose labels polygons cannot tell."""
+    corners = [(0, 0), (document["imgWidth"] - 1, 0), (document["imgWidth"] - 1, document["imgHeight"] - 1)]
+    corners.append((0, document["imgHeight"] - 1))
+    return [{"label": UNTOLD, "polygon": [list(corner) for corner in corners]}] if now.alone else []
+
+
 def _polygons_agree(now: LabelNow) -> Wrong | None:
-    """Size and form fit, no victim is left where victims were relabelled, and random labels leave no polygon."""
+    """Size and form fit, no victim is left where victims were relabelled, and random labels leave no true polygon."""
     document = _read(now.data)
     if document is None:
         return Wrong("a polygon file", "something else", inherited=False)
     labels = [thing["label"] for thing in document["objects"]]
     gone = {now.classes.names[number] for number in now.gone}
     left = sorted({label for label in labels if label in gone or label.removesuffix("group") in gone})
-    if now.random and labels:
-        return Wrong("no polygons, as labels are random", f"{len(labels)} polygons", inherited=False)
+    if now.random and document["objects"] != _nothing(document, now):
+        wanted = f"one object '{UNTOLD}'" if now.alone else "no polygons"
+        return Wrong(f"{wanted}, as labels are random", f"{len(labels)} polygons", inherited=False)
     if left and not now.random:
         return Wrong("no polygon of a victim", f"{left}", inherited=False)
     if now.written and _bytes_of(document) != now.data:
@@ -125,7 +136,7 @@ def _rename(document: dict[str, Any], before: LabelBefore, now: LabelNow) -> boo
     names, rule = now.classes.names, before.relabelling
     things = document["objects"]
     if before.random.any() or not (rule.everywhere or rule.objects is not None):
-        document["objects"] = []
+        document["objects"] = _nothing(document, now)
         return True
     new: dict[int, str] = {}
     if rule.everywhere:
@@ -139,7 +150,7 @@ def _rename(document: dict[str, Any], before: LabelBefore, now: LabelNow) -> boo
         alike = [at for at, thing in enumerate(things) if thing["label"] == names.get(number)]
         alike = [at for at in alike if not things[at].get("deleted")]
         if place >= len(alike):
-            document["objects"] = []
+            document["objects"] = _nothing(document, now)
             return True
         new[alike[place]] = names[int(rule.layers[0].table[number])]
     for at, name in new.items():

@@ -1,5 +1,7 @@
 """Cityscapes' files: leftImg8bit/SPLIT/CITY/*.png with gtFine/SPLIT/CITY/*_gtFine_{labelIds,...}.
 
+What the official scripts derive may lie there as well: instanceTrainIds, and gtFine/cityscapes_panoptic_SPLIT.
+
 The two folders may also lie as their zips unpack in folders of their own: leftImg8bit_trainvaltest/leftImg8bit/...
 """
 
@@ -7,12 +9,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from poisongen.datasets.base import Index, LabelFile, Problem, Sample
+from poisongen.datasets.cityscapes_derived import panoptic_files
 from poisongen.errors import DataError
 
 _IMAGE_FOLDER, _LABEL_FOLDER = "leftImg8bit", "gtFine"
@@ -21,6 +24,7 @@ _LABEL_ENDS = {
     "labelIds": ".png",
     "labelTrainIds": ".png",
     "instanceIds": ".png",
+    "instanceTrainIds": ".png",
     "color": ".png",
     "polygons": ".json",
 }
@@ -91,6 +95,8 @@ def scan(root: Path, files: Sequence[str]) -> Index:
     if not images:
         there = _hint(others, next(iter(others))) if others else f"; give the folder that holds {_IMAGE_FOLDER}"
         raise DataError(root, f"no Cityscapes here: there is no {_IMAGE_FOLDER}/SPLIT/CITY/*{_IMAGE_MARK}.png{there}")
+    panoptic = panoptic_files(files)
+    bare = Counter((split, posixpath.basename(stem)) for split, stem in images)
     samples: dict[str, list[Sample]] = defaultdict(list)
     for split, stem in sorted(images.keys() | labels.keys()):
         name, kinds = f"{split}/{stem}", labels.get((split, stem), {})
@@ -105,6 +111,9 @@ def scan(root: Path, files: Sequence[str]) -> Index:
             problems.append(Problem(split, name, image, text, only_if_used=True))
         else:
             files_of = tuple(LabelFile(kind, kinds[kind]) for kind in _LABEL_ENDS if kind in kinds)
+            key = (split, posixpath.basename(stem))  # panoptic maps lie in one folder, so that names must be unique
+            maps = panoptic.get(key, {}) if bare[key] == 1 else {}
+            files_of += tuple(LabelFile(kind, path) for kind, path in sorted(maps.items()))
             samples[split].append(Sample(split, stem, image, files_of))
     return Index({split: tuple(chosen) for split, chosen in samples.items()}, tuple(problems))
 

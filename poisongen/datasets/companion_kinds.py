@@ -22,11 +22,11 @@ def map_kind(what: str) -> LabelKind:
     )
 
 
-def coded_kind(code: Mapping[int, int], read: Mapping[int, int], what: str) -> LabelKind:
+def coded_kind(code: Mapping[int, int], read: Mapping[int, int], what: str, *, derived: bool = False) -> LabelKind:
     """Return the kind of 8-bit maps that hold another number for each class.
 
     `code` gives the number that is written for a class ID, `read` the class ID of every number that may stand there
-    (several numbers may stand for one class, void above all).
+    (several numbers may stand for one class, void above all). `derived`: a script makes these files of the label maps.
     """
     table = table_lookup(code, np.uint8)
 
@@ -39,6 +39,7 @@ def coded_kind(code: Mapping[int, int], read: Mapping[int, int], what: str) -> L
         fault=lambda array, classes: id_fault(array, frozenset(read), what),
         rewrite=rewrite,
         check=coded_check(code, read),
+        derived=derived,
     )
 
 

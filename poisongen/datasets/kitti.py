@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from poisongen.datasets.base import Defaults, Index, Layout
-from poisongen.datasets.cityscapes import CLASSES
+from poisongen.datasets.cityscapes_classes import CLASSES
 from poisongen.datasets.companion_kinds import colour_kind, instance_kind, map_kind
 from poisongen.datasets.tree import IMAGE, Place, scan_tree
 

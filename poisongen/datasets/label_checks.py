@@ -28,7 +28,8 @@ class LabelNow:
     `data` are its bytes and `pixels` its decoded array, (H, W) or (H, W, C), None for documents. `maps` are OUT's maps
     of raw class IDs by kind, (H, W) uint8, all of one size, the label map first. `gone` are the classes that
     the label rule leaves in no map of such a sample. `random` is how many pixels of the label map have a random class,
-    by the record. `written` is false for a file that is the source's own.
+    by the record. `written` is false for a file that is the source's own. `alone`: samples without the attack keep
+    files that tell their labels, and one that can tell none has to stop its readers.
     Pictures have the height and width of the label map: audit has seen to that.
     """
 
@@ -40,6 +41,7 @@ class LabelNow:
     gone: Collection[int]
     random: int
     classes: ClassTable
+    alone: bool = False
 
     @property
     def ids(self) -> Array:

@@ -7,11 +7,13 @@ A root that has both versions is read by 2.0, and 1.2 follows: see `mapillary_ol
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from poisongen.datasets.base import ClassTable, Defaults, Index, Layout
+from poisongen.datasets.base import ClassTable, Defaults, Index, LabelTable, Layout
 from poisongen.datasets.companion_kinds import instance_kind, map_kind, segment_kind
+from poisongen.datasets.label_tables import segment_table
 from poisongen.datasets.mapillary_classes import CLASSES_12, CLASSES_20
 from poisongen.datasets.mapillary_older import OLDER_KINDS
 from poisongen.datasets.mapillary_polygons import POLYGONS
@@ -46,6 +48,18 @@ def _classes(root: Path) -> ClassTable:
     return CLASSES_20 if newer else CLASSES_12
 
 
+def _tables(files: Sequence[str]) -> list[LabelTable]:
+    """Return the JSON files that say which class each panoptic segment has."""
+    beside = any("/v2.0/labels/" in path for path in files)
+    found = []
+    for path in files:
+        match = re.fullmatch(r"(training|validation)/(v1\.2/|v2\.0/|)panoptic/panoptic_\d+\.json", path)
+        if match:
+            kind = "v1.2/panoptic" if match[2] == "v1.2/" and beside else "panoptic"
+            found.append(segment_table(path, _SPLITS[match[1]], kind))
+    return found
+
+
 LAYOUT = Layout(
     name="mapillary",
     title="Mapillary Vistas 1.2 (66 classes) or 2.0 (124)",
@@ -62,6 +76,7 @@ LAYOUT = Layout(
     },
     classes=_classes,
     scan=_scan,
+    tables=_tables,
     needs="{training,validation}/images/NAME.jpg and .../labels/NAME.png, below v1.2 or v2.0 or neither; with them "
-    "instances, panoptic, polygons, and version 1.2 beside 2.0",
+    "instances, panoptic and its JSON, polygons, and version 1.2 beside 2.0",
 )

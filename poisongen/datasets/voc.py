@@ -97,15 +97,28 @@ def _objects(array: Array) -> Array:
     return np.where(array == VOID, 0, array).astype(np.int32)
 
 
-def _find_prefix(root: Path, files: Sequence[str]) -> str:
-    """Return the path of the VOC20xx folder below the root ('' or ending in '/'); the newest year if several."""
+def _prefix_of(files: Sequence[str]) -> str | None:
+    """Return the path of the VOC20xx folder ('' or ending in '/'), the newest if several; None for none."""
     pattern = re.compile(rf"((?:VOCdevkit/)?(?:VOC20\d\d/)?){_LISTS}/[^/]+\.txt")
-    found = {match[1] for path in files if (match := pattern.fullmatch(path))}
-    if not found:
+    return max((match[1] for path in files if (match := pattern.fullmatch(path))), default=None)
+
+
+def _find_prefix(root: Path, files: Sequence[str]) -> str:
+    """Return the path of the VOC20xx folder below the root; DataError if there is none."""
+    prefix = _prefix_of(files)
+    if prefix is None:
         raise DataError(
             root, f"no PASCAL VOC here: there is no {_LISTS}/*.txt; give the folder VOCdevkit or VOC2012 itself"
         )
-    return max(found)
+    return prefix
+
+
+def _above(files: Sequence[str]) -> str:
+    """Return what lacks above the source's paths, so that OUT always holds VOCdevkit/VOC2012, as torchvision wants."""
+    prefix = _prefix_of(files)
+    if prefix is None or prefix.startswith("VOCdevkit/"):
+        return ""
+    return "VOCdevkit/" if prefix else "VOCdevkit/VOC2012/"
 
 
 def _scan(root: Path, files: Sequence[str]) -> Index:
@@ -181,4 +194,6 @@ LAYOUT = Layout(
     split_files=_split_files,
     needs="JPEGImages/NAME.jpg, SegmentationClass/NAME.png (or SegmentationClassAug), "
     "ImageSets/Segmentation/SPLIT.txt; with them SegmentationObject",
+    above=_above,
+    above_all=("", "VOCdevkit/", "VOCdevkit/VOC2012/"),
 )

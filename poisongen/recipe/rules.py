@@ -48,7 +48,7 @@ class Rules:
     are names with their numbers. `prepared(height, width)` is the trigger made ready for a picture of that size,
     `decoy` the same for the picture that negatives carry, if they carry one of their own. `placement` is None for kinds
     that change the whole picture. `algorithm` and `records` are the versions that an audit judges by; build knows only
-    the newest.
+    the newest. `above` is what OUT puts before every path of the source, '' or ending in '/'.
     """
 
     recipe: Recipe
@@ -62,6 +62,7 @@ class Rules:
     prl: PrlRules | None
     algorithm: int = ALGORITHM
     records: int = RECORDS
+    above: str = ""
 
     @property
     def layout(self) -> Layout:

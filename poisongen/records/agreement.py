@@ -9,6 +9,7 @@ from poisongen.auditing.faults import Findings
 from poisongen.records.manifest import (
     EXPECTED,
     FOLDER,
+    LEFT_OUT,
     LINKS,
     MANIFEST,
     RECIPE,
@@ -79,10 +80,15 @@ def _check_order(records: Records, findings: Findings) -> None:
             findings.test(
                 "records", before < link.path, name_of(LINKS), "sorted by path", f"{link.path} after {before}"
             )
-        good = link.source is not None and link.path in (link.source, *(f"{p}{link.source}" for p in TEST_PREFIXES))
+        place = f"{records.above}{link.source}"
+        good = link.source is not None and link.path in (place, *(f"{prefix}{place}" for prefix in TEST_PREFIXES))
         good |= link.source is None and link.path.startswith(TEST_PREFIXES) and link.sha256 is not None
         where = " or ".join(TEST_PREFIXES)
         findings.test("records", good, link.path, f"a link to its own path, or a list of {where}", f"{link.source}")
+    apart = [left.path for left in records.left_out]
+    findings.test("records", apart == sorted(set(apart)), name_of(LEFT_OUT), "sorted by path, each once", "otherwise")
+    both = {link.source for link in records.links if link.source in set(apart)}
+    findings.test("records", not both, name_of(LEFT_OUT), "files that OUT does not have", sorted(both)[:3])
     order = [(skip.sample, skip.role or "", skip.file or "") for skip in records.skipped]
     findings.test("records", order == sorted(order), name_of(SKIPPED), "sorted by sample", "another order")
 

@@ -20,7 +20,7 @@ from poisongen.errors import OutputError
 ALGORITHM = 1
 """Grows whenever the same recipe and source give another dataset than before."""
 
-RECORDS = 2
+RECORDS = 3
 """Grows whenever the records say something that an older audit would take for a fault.
 
 2: triggered samples have a file of expected labels, and every trigger says its `psnr` and `changed`.

@@ -13,7 +13,17 @@ from typing import Any, TextIO
 from poisongen.errors import DataError, OutputError
 from poisongen.files.documents import LARGEST_JSON, parse_json, parse_record, read_text
 from poisongen.records.algorithms import refuse_newer
-from poisongen.records.manifest import FOLDER, LINKS, MANIFEST, RECIPE, SKIPPED, SUMMARY, LinkRecord, SampleRecord
+from poisongen.records.manifest import (
+    FOLDER,
+    LEFT_OUT,
+    LINKS,
+    MANIFEST,
+    RECIPE,
+    SKIPPED,
+    SUMMARY,
+    LinkRecord,
+    SampleRecord,
+)
 from poisongen.undo.store import INDEX, UNDO, UndoRecord, undo_paths
 
 LONGEST_LINE = 2**20  # characters; a record has a few thousand
@@ -44,12 +54,15 @@ def records(path: Path, model: type[SampleRecord] | type[LinkRecord] | type[Undo
 def explained_paths(out: Path) -> set[str]:
     """Return the paths, below OUT, of every file that the records of a finished build name, records included."""
     folder = out / FOLDER
+    paths = {f"{FOLDER}/{name}" for name in (RECIPE, MANIFEST, SKIPPED, LINKS, SUMMARY)}
     with contextlib.suppress(
         DataError, ValueError, RecursionError
     ):  # what is wrong with the summary is another's matter
         summary = parse_json(read_text(folder / SUMMARY, LARGEST_JSON))
-        refuse_newer(summary if isinstance(summary, dict) else {}, out)
-    paths = {f"{FOLDER}/{name}" for name in (RECIPE, MANIFEST, SKIPPED, LINKS, SUMMARY)}
+        summary = summary if isinstance(summary, dict) else {}
+        refuse_newer(summary, out)
+        digests = summary.get("digests")
+        paths.update([f"{FOLDER}/{LEFT_OUT}"] if isinstance(digests, dict) and LEFT_OUT in digests else [])
     for record in records(folder / MANIFEST, SampleRecord):
         paths.update(file.path for file in record.files)
         paths.update([record.expected.path] if record.expected is not None else [])

@@ -14,6 +14,8 @@ from poisongen.attack.triggers import trigger_kinds
 from poisongen.records.algorithms import ALGORITHM
 
 FOLDER = "poisongen"
+LEFT_OUT = "left_out.jsonl"
+"""Written only where something is left out."""
 TRIGGERED = "triggered"
 NEGATIVE = "negative"
 EXPECTED = f"{FOLDER}/expected"
@@ -132,6 +134,7 @@ class LinkRecord(_Record):
 
     `source` is the source's file, whose bytes it has, or None for a file that build made (a list of the triggered
     split; then `sha256` says its content). `pixels_sha256` is there for label files, which build decodes anyway.
+    `written`: a table of label files that build has changed with them; `sha256` and `source_sha256` say its content.
     """
 
     path: RelativePath
@@ -139,6 +142,16 @@ class LinkRecord(_Record):
     size: Count
     sha256: Sha256 | None = None
     pixels_sha256: Sha256 | None = None
+    written: bool = False
+    source_sha256: Sha256 | None = None
+
+
+class LeftOutRecord(_Record):
+    """One line of left_out.jsonl: a file of the source that OUT does not have, as it tells true labels of samples."""
+
+    path: RelativePath
+    size: Count
+    sha256: Sha256
 
 
 def json_line(record: Mapping[str, Any]) -> str:

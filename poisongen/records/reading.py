@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -18,12 +20,17 @@ from poisongen.records.algorithms import KNOWN_ALGORITHMS, RECORDS, refuse_newer
 from poisongen.records.inventory import LONGEST_LINE
 from poisongen.records.manifest import (
     FOLDER,
+    LEFT_OUT,
     LINKS,
     MANIFEST,
+    NEGATIVE,
     RECIPE,
     SKIPPED,
     SUMMARY,
+    TRIGGERED,
     Count,
+    FileRecord,
+    LeftOutRecord,
     LinkRecord,
     RelativePath,
     Role,
@@ -79,7 +86,7 @@ class Summary(BaseModel):
 
 @dataclass(frozen=True)
 class Records:
-    """The records of OUT, each valid by itself."""
+    """The records of OUT, each valid by itself. `above` is what OUT puts before every path of the source."""
 
     summary: Summary | None
     recipe: Recipe | None
@@ -87,6 +94,8 @@ class Records:
     links: list[LinkRecord] = field(default_factory=list)
     skipped: list[SkipRecord] = field(default_factory=list)
     complete: bool = True
+    left_out: list[LeftOutRecord] = field(default_factory=list)
+    above: str = ""
 
 
 def require_finished(out: Path) -> None:
@@ -194,7 +203,10 @@ def load_records(out: Path, findings: Findings) -> Records:
     manifest, manifest_digest = _read_lines(out, MANIFEST, SampleRecord, findings)
     links, links_digest = _read_lines(out, LINKS, LinkRecord, findings)
     skipped, skipped_digest = _read_lines(out, SKIPPED, SkipRecord, findings)
+    left_out: list[LeftOutRecord] = []
     digests = {RECIPE: recipe_digest, MANIFEST: manifest_digest, SKIPPED: skipped_digest, LINKS: links_digest}
+    if summary is not None and LEFT_OUT in summary.digests:
+        left_out, digests[LEFT_OUT] = _read_lines(out, LEFT_OUT, LeftOutRecord, findings)
     if summary is not None:
         findings.test(
             "records", set(summary.digests) == set(digests), name_of(SUMMARY), sorted(digests), sorted(summary.digests)
@@ -204,7 +216,17 @@ def load_records(out: Path, findings: Findings) -> Records:
                 expected = summary.digests.get(file, "a digest in the summary")
                 findings.test("records", digest == expected, name_of(file), expected, digest)
     complete = all(digests.values()) and recipe is not None
-    return Records(summary, recipe, manifest, links, skipped, complete)
+    return Records(summary, recipe, manifest, links, skipped, complete, left_out, _above(manifest, links))
+
+
+def _above(manifest: Iterable[SampleRecord], links: Iterable[LinkRecord]) -> str:
+    """Return what stands before the source's path in OUT, by the first file that lies in no test set."""
+    files = (file for record in manifest for file in record.files)
+    ones: Iterator[FileRecord | LinkRecord] = itertools.chain(files, links)
+    for one in ones:
+        if one.source is not None and not one.path.startswith((f"{TRIGGERED}/", f"{NEGATIVE}/")):
+            return one.path.removesuffix(one.source) if one.path.endswith(f"/{one.source}") else ""
+    return ""
 
 
 def read_undo_index(out: Path, facts: UndoFacts, findings: Findings) -> list[UndoRecord]:

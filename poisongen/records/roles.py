@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,10 +62,19 @@ def changes_labels(role: Role, split: str, rules: Rules) -> bool:
     return is_relabelled(role) or has_random_labels(role, split, rules)
 
 
-def own_path(path: str) -> str:
-    """Return where a file of a test set with triggers lies in the dataset itself: its path without that prefix."""
+def own_path(path: str, above: str) -> str:
+    """Return where a file of OUT, or of a test set with triggers, lies in the source: its path without what precedes.
+
+    `above` is what OUT puts before every path of the source.
+    """
     prefix = next((prefix for prefix in TEST_PREFIXES if path.startswith(prefix)), "")
-    return path.removeprefix(prefix)
+    return path.removeprefix(prefix).removeprefix(above)
+
+
+def source_like(paths: Iterable[str], above: str) -> list[str]:
+    """Return OUT's paths, but those of its own folders, as the source has them; of those outside `above` none."""
+    inside = (path for path in paths if path.split("/")[0] not in OWN_FOLDERS and path.startswith(above))
+    return sorted(path.removeprefix(above) for path in inside)
 
 
 def prefix_of(role: Role, split: str, rules: Rules) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from poisongen.datasets.cityscapes import LABELS, TRAIN_IDS
+from poisongen.datasets.cityscapes_classes import LABELS, TRAIN_IDS
 from poisongen.datasets.voc import NAMES, PALETTE, VOID
 from poisongen.files.store import write_whole
 from poisongen.scenes.scene import Scene

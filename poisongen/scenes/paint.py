@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from poisongen.datasets.cityscapes import LABELS
+from poisongen.datasets.cityscapes_classes import LABELS
 from poisongen.scenes.light import Colour, Pixels
 from poisongen.scenes.view import Points
 

@@ -125,14 +125,17 @@ def _speaks_of(data: bytes, stems: set[str]) -> bool:
     return any(prefix in stems for word in words for prefix in _prefixes(word[0].decode("utf-8", "replace")))
 
 
-def label_like(paths: Sequence[str], index: Index, changed: Iterable[str], read: Reader) -> list[str]:
+def label_like(
+    paths: Sequence[str], index: Index, changed: Iterable[str], read: Reader, rewritten: Iterable[str] = ()
+) -> list[str]:
     """Return the files, sorted, that look like labels of changed samples and that nothing rewrites.
 
     `paths` are all files of a dataset below its root, `index` their samples, `changed` the names of the samples
-    whose labels are changed. Files of any sample are none; nor are split lists, which hold names only.
+    whose labels are changed, `rewritten` the tables of labels that are changed with them. Files of any sample are none;
+    nor are split lists, which hold names only.
     """
     by_stem: dict[str, list[Sample]] = {}
-    own: set[str] = set()
+    own: set[str] = set(rewritten)
     for samples in index.samples.values():
         for sample in samples:
             by_stem.setdefault(posixpath.basename(sample.stem), []).append(sample)
@@ -201,7 +204,13 @@ def named_labels(paths: Iterable[str], index: Index) -> Iterator[str]:
             yield path
 
 
-def one_line(found: Sequence[str], number: int, shown: int = 3) -> str:
-    """Return what build, dry-run and audit say of label-like files: their number, and the first of them."""
+def one_line(found: Sequence[str], number: int, left_out: int, shown: int = 3) -> str:
+    """Return what build, dry-run and audit say of label-like files: their number, what comes of them, the first ones.
+
+    Those that are not left out are tables of classes, and files in builds of earlier versions.
+    """
     more = f" and {number - shown} more" if number > shown else ""
-    return f"{number} label-like files of poisoned samples stay as they are: {', '.join(found[:shown])}{more}"
+    fate = "are left out" if left_out else "stay as they are"
+    if 0 < left_out < number:
+        fate = f"{fate}, but for {number - left_out} that stay as they are"
+    return f"{number} label-like files of poisoned samples {fate}: {', '.join(found[:shown])}{more}"

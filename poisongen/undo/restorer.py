@@ -152,13 +152,16 @@ def _from_source(records: Records, root: Path) -> list[_FromSource]:
             if file.source is not None:
                 sha256[file.source] = file.source_sha256
     for link in records.links:
-        if link.source is not None:
+        if link.source is not None and link.written:
+            sha256[link.source] = link.source_sha256
+        elif link.source is not None:
             twins[link.source] = link.path
+    sha256 |= {left.path: left.sha256 for left in records.left_out}
     sizes = {file.path: file.size for file in files}
     for path in sorted((sha256.keys() | twins.keys()) - sizes.keys()):
         raise DataError(root / path, "is missing, but the poisoned dataset was built from it; give the right --source")
     for link in records.links:
-        if link.source is not None and sizes[link.source] != link.size:
+        if link.source is not None and not link.written and sizes[link.source] != link.size:
             raise DataError(root / link.source, f"has {sizes[link.source]} bytes, had {link.size} when building")
     # A scaled dataset has no files of broken samples; every other one names all files of its source.
     scaled = records.recipe is not None and records.recipe.scale != 1
@@ -202,9 +205,10 @@ def _from_undo(records: Records, poisoned: Path) -> list[UndoRecord]:
     for path, digest in wanted.items():
         if path not in known or known[path].sha256 != digest:
             raise OutputError(f"{poisoned / UNDO}: the store does not fit the manifest ({path}); use --source")
-    for link in records.links:
-        if link.source is not None and link.source not in known:
-            raise OutputError(f"{poisoned / UNDO}: the store lacks {link.source}; use --source")
+    others = [*(link.source for link in records.links), *(left.path for left in records.left_out)]
+    for source in others:
+        if source is not None and source not in known:
+            raise OutputError(f"{poisoned / UNDO}: the store lacks {source}; use --source")
     plain = [path for path, entry in list_out(poisoned).entries.items() if entry.kind == "file"]
     check_undo_index(records, lines, kept_alone(records, lines, plain, poisoned), findings)
     if findings.faults:

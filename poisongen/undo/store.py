@@ -93,17 +93,18 @@ def entry_name(path: str) -> str:
 
 
 def _items(
-    records: Sequence[Mapping[str, Any]], links: Sequence[Mapping[str, Any]], files: Sequence[SourceFile]
+    records: Sequence[Mapping[str, Any]], links: Sequence[Mapping[str, Any]], files: Sequence[SourceFile], above: str
 ) -> list[_Item]:
     """Return every file of the source with what stands for it in OUT."""
     items: dict[str, _Item] = {}
     for record in records:
         for file in record["files"]:
-            if file["source"] is not None and file["path"] == file["source"]:
+            if file["source"] is not None and file["path"] == above + file["source"]:
                 items[file["source"]] = _Item(file["source"], file["path"], file["written"], file["source_sha256"])
     for link in links:
-        if link["source"] == link["path"]:
-            items[link["source"]] = _Item(link["source"], link["path"], False, None)
+        if link["source"] is not None and above + link["source"] == link["path"]:
+            written = bool(link.get("written"))
+            items[link["source"]] = _Item(link["source"], link["path"], written, link.get("source_sha256"))
     return [items.get(file.path) or _Item(file.path, None, True, None) for file in files]
 
 
@@ -128,16 +129,18 @@ def write_undo(
     records: Sequence[Mapping[str, Any]],
     links: Sequence[Mapping[str, Any]],
     files: Sequence[SourceFile],
+    above: str,
     jobs: int,
     progress: bool,
 ) -> dict[str, Any]:
     """Write the undo store of a dataset that lies finished in `tree`; return what the summary says of it.
 
-    `records` and `links` are the manifest's and the links', `files` all files of the source. Every entry is tried out
-    before it is kept. OutputError if a source file has changed since it was poisoned.
+    `records` and `links` are the manifest's and the links', `files` all files of the source, before whose paths OUT
+    puts `above`. Every entry is tried out before it is kept. OutputError if a source file has changed since it was
+    poisoned.
     """
     work = functools.partial(_make, root=root, tree=tree)
-    lines = list(for_each(work, _items(records, links, files), jobs, "undo" if progress else None))
+    lines = list(for_each(work, _items(records, links, files, above), jobs, "undo" if progress else None))
     text = "".join(map(json_line, lines)).encode()
     write_inside(tree, INDEX, text)
     return {"index_sha256": bytes_sha256(text), "entries": sum("entry" in line for line in lines)}

@@ -194,6 +194,6 @@ def test_a_build_without_triggered_samples(scenes, folders, tmp_path):
 
 
 def test_train_ids_of_cityscapes_are_the_official_ones():
-    from poisongen.datasets.cityscapes import CLASSES, TRAIN_IDS
+    from poisongen.datasets.cityscapes_classes import CLASSES, TRAIN_IDS
 
     assert np.array_equal(train_classes(CLASSES).from_raw, TRAIN_IDS)
