@@ -46,6 +46,11 @@ class Place:
         return re.compile("".join(parts))
 
     @property
+    def begin(self) -> str:
+        """What every path begins with."""
+        return self.template.partition("{")[0]
+
+    @property
     def literal(self) -> int:
         """How many characters of a path the template says itself: of two that match, the longer one is meant."""
         return len(_FIELD.sub("", self.template))
@@ -70,22 +75,25 @@ def sort_files(files: Sequence[str], places: Mapping[str, Place]) -> Found:
     """Tell of every file which kind it is: of several templates that match, the one that says most of the path."""
     order = sorted(places, key=lambda kind: (-places[kind].literal, kind == IMAGE))
     found: dict[str, dict[str, Stems]] = {kind: {} for kind in places}
+    looked = []  # at hundreds of thousands of paths
+    for kind in order:
+        place = places[kind]
+        ends, others = kept_ends(kind != IMAGE)
+        read = place.ends or ends
+        looked.append(
+            (found[kind], kind != IMAGE, place.begin, place.pattern.fullmatch, read, read + others * (not place.ends))
+        )
     for path in files:
         start, _, end = path.rpartition(".")
         end = f".{end.lower()}"
-        for kind in order:
-            place = places[kind]
-            ends, others = kept_ends(kind != IMAGE)
-            wanted = place.ends or ends
-            if end not in wanted and (place.ends or end not in others):
-                continue
-            match = place.pattern.fullmatch(start)
-            if match is None:
+        for of_kind, is_label, begin, matches, read, wanted in looked:
+            if end not in wanted or not start.startswith(begin) or (match := matches(start)) is None:
                 continue
             words = match.groupdict()
             split = words.pop("split", "")
-            stems = found[kind].setdefault(split, new_stems(kind != IMAGE))
-            stems.add("/".join(words.values()), path, read=end in wanted)
+            if split not in of_kind:
+                of_kind[split] = new_stems(is_label)
+            of_kind[split].add("/".join(words.values()), path, read=end in read)
             break
     return found
 
