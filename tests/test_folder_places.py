@@ -164,7 +164,20 @@ def deep_colours(root):
     return CLASSES
 
 
+def as_cvat_exports(root):
+    """CVAT's segmentation mask: a label map of its own form, and masks in those colours."""
+    draw(root, "images/{split}/{name}.png", "masks/{split}/{name}.png", colour=coloured)
+    return "# label:color_rgb:parts:actions\nvoid:0,0,0::\nroad:128,64,128::\ncar:0,0,142::\ntree:107,142,35::\n"
+
+
+def with_a_table_of_colours(root):
+    draw(root, "images/{split}/{name}.png", "masks/{split}/{name}.png", colour=coloured)
+    return "name,r,g,b\nvoid,0,0,0\nroad,128,64,128\ncar,0,0,142\ntree,107,142,35\n"
+
+
+AS_TEXT = (as_cvat_exports, with_a_table_of_colours)
 TREES = (
+    *AS_TEXT,
     prefixes, one_folder, one_folder_by_name, split_last, split_in_the_name, other_words, deep_names, lists_of_names,
     lists_of_images, pairs_with_tabs, pairs_with_blanks, counted_from_one, in_colours, in_colours_with_alpha,
     of_ultralytics, of_ultralytics_elsewhere, deep_colours,
@@ -191,8 +204,9 @@ def as_ids(array, ids):
 def test_a_tree_that_nobody_foresaw(tree, poisongen, tmp_path):
     root, out = tmp_path / "root", tmp_path / "out"
     root.mkdir()
-    (root / "classes.yaml").write_text(tree(root))
-    assert (root / "classes.yaml").read_text().count("\n") <= 10
+    name = "classes.txt" if tree in AS_TEXT else "classes.yaml"
+    (root / name).write_text(tree(root))
+    assert (root / name).read_text().count("\n") <= 10
     before = tree_digest(root)
     result = poisongen("build", *OPTIONS, "--root", root, "--out", out, "--prl", "3%")
     assert result.code == 0, result.err

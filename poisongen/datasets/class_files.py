@@ -11,7 +11,7 @@ import yaml
 
 from poisongen.datasets.base import ClassTable
 from poisongen.datasets.class_places import KEYS, FolderPlaces, parse_places
-from poisongen.datasets.class_text import UNLABELLED, parse_class_text
+from poisongen.datasets.class_text import UNLABELLED, parse_class_text, parse_text_colours
 from poisongen.errors import DataError
 from poisongen.files.documents import parse_yaml, read_text
 
@@ -85,6 +85,12 @@ def _from_document(document: Any) -> _Said:
             raise ValueError("'classes' and 'colours' both give colours; leave one out")
         classes, colours = [*classes], classes
     return _Said(_shifted(_pairs(classes), document, classes), _void(document), _colours(colours))
+
+
+def _from_text(text: str) -> _Said:
+    """Return what a text file says of classes; colours only where every class has one."""
+    pairs, colours = parse_class_text(text), parse_text_colours(text)
+    return _Said(pairs, None, colours if set(colours) == {name for _, name in pairs} else {})
 
 
 def _void(document: Mapping[str, Any]) -> list[int | str] | None:
@@ -202,8 +208,6 @@ def _table(said: _Said) -> ClassTable:
         del names[-1]
     folded = {number: name.casefold() for number, name in names.items()}
     void = _default_void(folded, unlabelled) if said.void is None else _void_ids(said.void, names)
-    if said.colours and said.void is None:
-        void = [number for number in void if number in names]  # a colour that stands for nothing is in no mask
     if not all(0 <= number <= 255 for number in (*names, *void)):
         raise ValueError("class IDs must lie in 0..255")
     if not set(names) - set(void):
@@ -214,7 +218,9 @@ def _table(said: _Said) -> ClassTable:
     for number in void:
         names.setdefault(number, "void" if "void" not in folded.values() else f"void {number}")
     colours = {by_name[name.casefold()]: colour for name, colour in said.colours.items()}
-    return ClassTable(names=names, void=frozenset(void), void_id=void[0] if void else None, colours=colours)
+    shown = [number for number in void if number in colours]  # that can be written into masks in colours
+    void_id = next(iter((*shown, *void)), None)
+    return ClassTable(names=names, void=frozenset(void), void_id=void_id, colours=colours)
 
 
 def read_classes(root: Path) -> ClassTable:
@@ -225,7 +231,6 @@ def read_classes(root: Path) -> ClassTable:
     """
     path, text = _read(root)
     try:
-        said = _Said(parse_class_text(text)) if path.suffix == ".txt" else _from_document(parse_yaml(text))
-        return _table(said)
+        return _table(_from_text(text) if path.suffix == ".txt" else _from_document(parse_yaml(text)))
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise DataError(path, " ".join(str(error).split()) or _FORM) from None

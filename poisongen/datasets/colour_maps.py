@@ -7,6 +7,7 @@ import numpy as np
 from poisongen.core.labels import Change
 from poisongen.datasets.base import Array, ClassTable, id_fault, rewrite_ids
 from poisongen.datasets.label_checks import MAP_CHECK, LabelBefore, LabelCheck, LabelNow, Wrong, unlike
+from poisongen.errors import DataError
 
 
 def _packed(array: Array) -> Array:
@@ -57,6 +58,10 @@ def rewrite_map(array: Array, change: Change, classes: ClassTable) -> Array:
     table = np.zeros((256, 3), np.uint8)
     for number, colour in classes.colours.items():
         table[number] = colour
+    unseen = set(np.unique(change.after[change.changed]).tolist()) - set(classes.colours)
+    if unseen:
+        name = classes.lookup(min(unseen))
+        raise DataError("the file of classes", f"gives '{name}' no colour, which masks in colours would need")
     out = array.copy()
     out[..., :3][change.changed] = table[change.after[change.changed]]
     return out
