@@ -1,4 +1,4 @@
-"""What scripts derive from a dataset's labels: each kind is rewritten, left out or refused, and tells no true victim."""
+"""What scripts derive from labels: each kind is rewritten, left out or refused, and tells no true victim."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from poisongen.errors import DataError, OutputError
 from poisongen.files.store import LinkMode
 from poisongen.parallel import for_each
 from poisongen.recipe.rules import Rules
+from poisongen.records.algorithms import RECORDS
 from poisongen.records.manifest import bytes_sha256
 from poisongen.source.listing import list_files
 from poisongen.undo.store import write_undo
@@ -85,14 +86,26 @@ def _do_tasks(
     for record, entry in staging.journal():
         key = (record.sample, record.role)
         task = wanted.get(key)
-        if task and entry["stamps"] == {path: stamps[path] for path in task.sample.paths} and staging.holds(record):
+        same = entry.get("records") == RECORDS  # what an earlier version began may be laid out otherwise
+        if (
+            same
+            and task
+            and entry["stamps"] == {path: stamps[path] for path in task.sample.paths}
+            and staging.holds(record)
+        ):
             kept[key] = entry
     todo = [task for key, task in wanted.items() if key not in kept]
     work = functools.partial(_work, root=prepared.root, rules=prepared.rules, tree=staging.tree, link=link)
     records: dict[tuple[str, str], dict[str, Any]] = {key: entry["record"] for key, entry in kept.items()}
     with staging.journal_writer(list(kept.values())) as add:
         for task, made in zip(todo, for_each(work, todo, jobs, "poisoning" if progress else None), strict=True):
-            add({"record": made, "stamps": {path: stamps[path] for path in task.sample.paths}})
+            add(
+                {
+                    "record": made,
+                    "records": RECORDS,
+                    "stamps": {path: stamps[path] for path in task.sample.paths},
+                }
+            )
             records[_task_key(task)] = made
     return [records[key] for key in wanted]
 

@@ -24,6 +24,8 @@ RECORDS = 3
 """Grows whenever the records say something that an older audit would take for a fault.
 
 2: triggered samples have a file of expected labels, and every trigger says its `psnr` and `changed`.
+3: derived files are rewritten or left out, OUT may put folders above the source's paths, and polygons that cannot tell
+the labels of poisoned samples alone hold one object of an unknown class.
 """
 
 

@@ -193,14 +193,18 @@ def _is_shared_label(path: str, stems: set[str], read: Reader) -> bool:
 
 
 def named_labels(paths: Iterable[str], index: Index) -> Iterator[str]:
-    """Yield the label files of all samples, and of the other files those that may be labels by their names alone."""
+    """Yield the label files of all samples, all documents, and what else may be labels by its name alone.
+
+    Documents are small, and what scripts write anew in place are lists and tables as often as labels.
+    """
     samples = [sample for samples in index.samples.values() for sample in samples]
     labels = {label.path for sample in samples for label in sample.labels}
     images = {sample.image for sample in samples}
     for path in paths:
         end = posixpath.splitext(path)[1].lower()
-        may_be = end in (*_PICTURES, *_ARRAYS, *_DOCUMENTS) and end not in (".jpg", ".jpeg") and path not in images
-        if path in labels or (may_be and _LABEL_WORDS.search(path) and not _OTHER_WORDS.search(path)):
+        may_be = end in (*_PICTURES, *_ARRAYS) and end not in (".jpg", ".jpeg") and path not in images
+        may_be = may_be and bool(_LABEL_WORDS.search(path)) and not _OTHER_WORDS.search(path)
+        if path in labels or end in _DOCUMENTS or may_be:
             yield path
 
 
