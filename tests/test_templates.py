@@ -62,6 +62,21 @@ def test_twins_and_other_formats_are_told():
     assert any("image without label (m/t/c.png): m/t/c.bmp is there" in text for text in texts)
 
 
+def test_an_ending_that_was_not_asked_for_is_told():
+    places = {IMAGE: Place("i/{split}/{name}", ends=(".png",)), "mask": Place("m/{split}/{name}", ends=(".png",))}
+    index = pair_tree(sort_files(["i/t/a.jpg", "m/t/a.png"], places), places, "mask")
+    assert [problem.text for problem in index.problems] == [
+        "label without image (i/t/a.*): i/t/a.jpg is there, but only .png are asked for here; convert it"
+    ]
+
+
+def test_kinds_in_one_folder_are_told_by_their_endings():
+    places = {IMAGE: Place("{split}/{name}", ends=(".jpg",)), "mask": Place("{split}/{name}", ends=(".png",))}
+    index = pair_tree(sort_files(["t/a.jpg", "t/a.png"], places), places, "mask")
+    assert [sample.paths for sample in index.samples["t"]] == [("t/a.jpg", "t/a.png")]
+    assert not index.problems
+
+
 PATHS = ["{split}", "{name}", "a/{split}/{name}.png", "{split}.txt", "..", "/etc/{name}", "{", "{}", "a/{name}"]
 ANYTHING = st.sampled_from([*PATHS, None, True, 7, 1.5, [], ["a"], {}, {"train": "x"}, {1: 2}]) | st.text(max_size=20)
 

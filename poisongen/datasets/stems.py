@@ -41,8 +41,10 @@ class Stems:
             self.files[stem] = path
 
 
-def new_stems(labels: bool) -> Stems:
-    """Return no files yet, of labels or of images."""
+def new_stems(labels: bool, ends: tuple[str, ...] = ()) -> Stems:
+    """Return no files yet, of labels or of images; with `ends` only files with these endings are meant."""
+    if ends:
+        return Stems({}, {}, {}, f"only {' and '.join(ends)} are asked for here")
     reads = "poisongen reads label maps as PNG only" if labels else "poisongen reads images as PNG or JPEG only"
     return Stems({}, {}, {}, reads)
 

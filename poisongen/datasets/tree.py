@@ -79,23 +79,35 @@ def sort_files(files: Sequence[str], places: Mapping[str, Place]) -> Found:
     for kind in order:
         place = places[kind]
         ends, others = kept_ends(kind != IMAGE)
-        read = place.ends or ends
         looked.append(
-            (found[kind], kind != IMAGE, place.begin, place.pattern.fullmatch, read, read + others * (not place.ends))
+            (kind, place.begin, place.pattern.fullmatch, place.ends or ends, (*ends, *others), not place.ends)
         )
     for path in files:
         start, _, end = path.rpartition(".")
         end = f".{end.lower()}"
-        for of_kind, is_label, begin, matches, read, wanted in looked:
-            if end not in wanted or not start.startswith(begin) or (match := matches(start)) is None:
+        by_another_end = None
+        for kind, begin, matches, read, known, any_end in looked:
+            if end not in (known if end not in read else read) or not start.startswith(begin):
                 continue
-            words = match.groupdict()
-            split = words.pop("split", "")
-            if split not in of_kind:
-                of_kind[split] = new_stems(is_label)
-            of_kind[split].add("/".join(words.values()), path, read=end in read)
-            break
+            if (match := matches(start)) is None:
+                continue
+            if end in read or any_end:
+                _add(found[kind], match, path, places[kind], kind, end in read)
+                by_another_end = None
+                break
+            by_another_end = by_another_end or (kind, match)
+        if by_another_end is not None:
+            kind, match = by_another_end
+            _add(found[kind], match, path, places[kind], kind, False)
     return found
+
+
+def _add(of_kind: dict[str, Stems], match: re.Match[str], path: str, place: Place, kind: str, read: bool) -> None:
+    words = match.groupdict()
+    split = words.pop("split", "")
+    if split not in of_kind:
+        of_kind[split] = new_stems(kind != IMAGE, place.ends)
+    of_kind[split].add("/".join(words.values()), path, read=read)
 
 
 def pair_tree(found: Found, places: Mapping[str, Place], needed: str, names: Mapping[str, str] | None = None) -> Index:
