@@ -113,6 +113,7 @@ def test_the_set_with_triggers_is_a_dataset_of_its_own(tree, root, poisongen, tm
     assert result.code == 0, result.err
 
 
+@pytest.mark.slow  # all of them together
 @pytest.mark.parametrize("rule", ["class", "instance", "box"])
 def test_rules_and_random_labels_in_every_layout(rule, tree, root, poisongen, tmp_path):
     if rule == "class":
@@ -131,6 +132,7 @@ def test_rules_and_random_labels_in_every_layout(rule, tree, root, poisongen, tm
     assert contents(tmp_path / "back") == contents(root)
 
 
+@pytest.mark.slow  # all of them together
 def test_half_size(tree, root, poisongen, tmp_path):
     out = tmp_path / "out"
     result = poisongen("build", *options_of(tree, "--scale", 0.5, "--trigger-size", 5), "--root", root, "--out", out)

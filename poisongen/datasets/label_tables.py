@@ -157,7 +157,7 @@ def segment_table(path: str, split: str, kind: str) -> LabelTable:
 
 def _frames(document: Any) -> list[Any] | None:
     frames = document.get("frames") if isinstance(document, dict) else document
-    if not isinstance(frames, list) or not frames:
+    if not isinstance(frames, list):
         return None
     return frames if all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in frames) else None
 
@@ -180,11 +180,9 @@ def _rewrite_frames(data: bytes, told: Mapping[str, Any]) -> bytes:
 def _frame_fault(data: bytes, source: bytes | None, now: Mapping[str, Array | None]) -> str | None:
     document = _document(data)
     named = _frame_names(data)
-    if named is None and document not in ([], {"frames": []}) and source is None:
-        return "no frames of Scalabel"
-    if _bytes_of(document) != data:
-        return "other bytes than build writes"
-    if left := sorted((named or frozenset()) & now.keys()):
+    if named is None or _bytes_of(document) != data:
+        return "no frames of Scalabel as build writes them"
+    if left := sorted(named & now.keys()):
         return f"{left[0]}, whose labels are others than the source's"
     wanted = None if source is None else _without(_document(source), lambda name: name not in now)
     return None if wanted is None or wanted == document else "other frames than the source's, less what was changed"
