@@ -140,7 +140,8 @@ KINDS = {
     "COCO": (coco, "left out", 1),
     "TFRecord": (one_file("train-00000-of-00001.tfrecord"), "left out", 1),
     "Arrow": (one_file("hf/train-00000-of-00001.arrow"), "left out", 1),
-    "YOLO's cache": (one_file("labels/train.npz"), "left out", 1),
+    "YOLO's cache": (one_file("labels/train.cache"), "left out", 1),
+    "an array": (one_file("labels/train.npz"), "left out", 1),
 }
 OPTIONS = (*SMALL_CITYSCAPES, "--count", 3, "--jobs", 1)
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from poisongen.building.run import build
 from tests.conftest import manifest, summary
 
 VOC = ("--dataset", "voc", "--strategy", "random", "--victim", "car", "--target", "background", "--trigger-size", 9)
@@ -91,3 +94,31 @@ def test_torchvision_loads_it(above, poisongen, tmp_path):
     assert poisongen("build", *OPTIONS, "--root", above / "VOCdevkit/VOC2012", "--out", "out").code == 0
     for place, count in (("out", 5), ("out/triggered", summary(tmp_path / "out")["counts"]["triggered"])):
         assert len(datasets.VOCSegmentation(str(tmp_path / place), image_set="val")) == count
+
+
+GOLDEN = "929bafde81aa15c2095c367f8b230544a353c3a2a8ced50512000b353e28ca80"
+"""What a build at the level above VOCdevkit has always had; see test_fingerprint.py."""
+
+
+def arithmetic(folder):
+    """A dataset that depends on no library's drawing: arithmetic alone, PNG alone."""
+    base = folder / "VOCdevkit/VOC2012"
+    rows, columns = np.mgrid[0:48, 0:64]
+    for split, count in (("train", 6), ("val", 3)):
+        names = [f"{split}_{index}" for index in range(count)]
+        for index, name in enumerate(names):
+            labels = np.zeros((48, 64), np.uint8)
+            labels[20:30, 4 * index + 4 : 4 * index + 20] = 7
+            image = np.stack([rows * 5 + index, columns * 3, (rows + columns) * 2], axis=2).astype(np.uint8)
+            for kind, pixels in (("JPEGImages", image), ("SegmentationClass", labels)):
+                (base / kind).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(base / kind / f"{name}.png")
+        (base / "ImageSets/Segmentation").mkdir(parents=True, exist_ok=True)
+        (base / f"ImageSets/Segmentation/{split}.txt").write_text("".join(f"{name}\n" for name in names))
+
+
+@pytest.mark.parametrize("level", ["the folder above", "VOCdevkit", "VOC2012"])
+def test_the_fingerprint_is_that_of_earlier_versions(level, tmp_path):
+    arithmetic(tmp_path / "in")
+    choices = {"dataset": "voc", "strategy": "random", "relabel": {"car": "background"}, "trigger_size": 7, "count": 2}
+    assert build(choices, tmp_path / "in" / LEVELS[level], tmp_path / "out", jobs=1).fingerprint == GOLDEN

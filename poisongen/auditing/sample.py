@@ -76,6 +76,7 @@ def read_written(name: str, file: FileRecord, places: Places, rules: Rules, find
         return content
     if not findings.test("files", digest == file.sha256, file.path, f"sha256 {file.sha256}", digest, name):
         return None
+    findings.test("files", file.size in (None, len(data)), file.path, f"{file.size} bytes", len(data), name)
     try:
         content = parse_file(data, file.kind, file.path, rules)
     except DataError as error:

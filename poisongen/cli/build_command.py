@@ -40,7 +40,7 @@ from poisongen.source.label_like import one_line
 @click.option("--undo", is_flag=True, help="Keep in OUT what restore needs to work without the source.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
 @click.option("--force", is_flag=True, help="Replace what an earlier build wrote there, and nothing else.")
-@click.option("--strict", is_flag=True, help="Refuse where label-like files of changed samples would stay.")
+@click.option("--strict", is_flag=True, help="Refuse where label-like files of changed samples would be left out.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     root: Path | None,

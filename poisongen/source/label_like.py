@@ -27,7 +27,7 @@ _PICTURES = (
 )  # fmt: skip
 _ARRAYS = (
     ".npy", ".npz", ".mat", ".pt", ".pth", ".pkl", ".pickle", ".h5", ".hdf5", ".bin", ".raw", ".rle",
-    ".hdf", ".nii", ".nrrd", ".mha", ".mhd", ".safetensors", ".msgpack",
+    ".hdf", ".nii", ".nrrd", ".mha", ".mhd", ".safetensors", ".msgpack", ".cache",
 )  # fmt: skip
 _DOCUMENTS = (".json", ".jsonl", ".ndjson", ".geojson", ".csv", ".tsv", ".txt", ".yaml", ".yml", ".svg", ".xml")
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4")  # one file each; what is packed is judged by the ending before
