@@ -27,6 +27,8 @@ def ids_of_map(array: Array, classes: ClassTable) -> Array:
     if array.ndim == 2:
         return array
     colours, numbers = _table(classes)
+    if not colours.size:
+        return np.zeros(array.shape[:2], np.uint8)  # which its fault has told
     return np.asarray(numbers[np.searchsorted(colours, _packed(array)).clip(0, len(colours) - 1)])
 
 
@@ -75,10 +77,13 @@ def _follows(now: LabelNow, before: LabelBefore) -> Wrong | None:
     """In colours: changed pixels have their class's colour, all else, alpha included, is the source's."""
     if now.pixels is None or now.pixels.ndim == 2:
         return MAP_CHECK.follows(now, before)
-    if before.pixels is None or before.pixels.shape != now.pixels.shape:
+    fits = now.pixels.ndim == 3 and now.pixels.shape in [(*now.ids.shape, channels) for channels in (3, 4)]
+    if before.pixels is None or before.pixels.shape != now.pixels.shape or not fits:
         return Wrong("a map in colours, as in the source", "none", inherited=False)
     wanted = before.pixels.copy()
     for number in np.unique(now.ids[before.changed]).tolist():
+        if number not in now.classes.colours:
+            return Wrong("classes that have colours", f"class {number}", inherited=False)
         where = before.changed & (now.ids == number)
         for channel, value in enumerate(now.classes.colours[number]):
             wanted[..., channel][where] = value

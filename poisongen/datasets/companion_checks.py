@@ -15,6 +15,11 @@ def _nothing(what: str) -> Wrong:
     return Wrong(what, "none", inherited=False)
 
 
+def _has_colours(pixels: Array | None, ids: Array) -> bool:
+    """Tell whether a picture has the label map's size, and three or four channels."""
+    return pixels is not None and pixels.shape in [(*ids.shape, channels) for channels in (3, 4)]
+
+
 def coded_check(code: Mapping[int, int], read: Mapping[int, int]) -> LabelCheck:
     """Return the check of maps that hold another number for each class: see `companion_kinds.coded_kind`."""
 
@@ -31,6 +36,8 @@ def coded_check(code: Mapping[int, int], read: Mapping[int, int]) -> LabelCheck:
             return _nothing("a map of the source's own")
         wanted = before.pixels.copy()
         for class_id in np.unique(now.ids[before.changed]).tolist():
+            if class_id not in code:
+                return Wrong("classes that have a number here", f"class {class_id}", inherited=False)
             wanted[before.changed & (now.ids == class_id)] = code[class_id]
         return unlike(wanted, now.pixels, "the source's numbers, changed with the label map")
 
@@ -41,15 +48,18 @@ def colour_check() -> LabelCheck:
     """Return the check of pictures in the classes' colours. What is void may have any colour: it has several."""
 
     def agrees(now: LabelNow) -> Wrong | None:
-        if now.pixels is None or now.pixels.ndim != 3:
+        if not _has_colours(now.pixels, now.ids):
             return _nothing("a picture with colour channels")
+        assert now.pixels is not None  # noqa: S101  which has just been asked
         wanted = now.pixels[..., :3].copy()
         for number in set(np.unique(now.ids).tolist()) - now.classes.void:
+            if number not in now.classes.colours:
+                return Wrong("classes that have colours", f"class {number}", inherited=False)
             wanted[now.ids == number] = now.classes.colours[number]
         return unlike(wanted, now.pixels[..., :3], "the label map's colours")
 
     def follows(now: LabelNow, before: LabelBefore) -> Wrong | None:
-        if before.pixels is None or before.pixels.ndim != 3 or before.pixels.shape[:2] != now.ids.shape:
+        if before.pixels is None or not _has_colours(before.pixels, now.ids):
             return _nothing("a colour picture of the source's own")
         wanted = before.pixels.copy()
         for number in np.unique(now.ids[before.changed]).tolist():
@@ -92,7 +102,7 @@ def segment_check() -> LabelCheck:
     """Return the check of panoptic maps: a segment has one class, and what changed has no segment."""
 
     def agrees(now: LabelNow) -> Wrong | None:
-        if now.pixels is None or now.pixels.ndim != 3:
+        if now.pixels is None or not _has_colours(now.pixels, now.ids):
             return _nothing("a picture with colour channels")
         numbers = _numbers(now.pixels)
         pairs = np.unique(np.stack([numbers.ravel(), now.ids.ravel().astype(np.int64)]), axis=1)

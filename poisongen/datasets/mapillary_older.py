@@ -53,16 +53,16 @@ def _wanted(old: Array, now: LabelNow, before: LabelBefore) -> Array:
     rule = before.relabelling
     if rule.everywhere and rule.layers:
         for number, name in CLASSES_20.names.items():
-            target = CLASSES_20.names[int(rule.layers[0].table[number])]
+            target = CLASSES_20.names.get(int(rule.layers[0].table[number]), "")
             if number not in CLASSES_20.void and name != target and name in _BY_NAME:
                 wanted[old == _BY_NAME[name]] = _BY_NAME.get(target, UNLABELED_12)
     for number in np.unique(now.ids[before.changed]).tolist():
-        wanted[before.changed & (now.ids == number)] = _BY_NAME.get(CLASSES_20.names[number], UNLABELED_12)
+        wanted[before.changed & (now.ids == number)] = _BY_NAME.get(CLASSES_20.names.get(number, ""), UNLABELED_12)
     return wanted
 
 
 def _no_victim(found: Array, now: LabelNow) -> Wrong | None:
-    gone = {_BY_NAME[name] for number in now.gone if (name := CLASSES_20.names[number]) in _BY_NAME}
+    gone = {_BY_NAME[name] for number in now.gone if (name := CLASSES_20.names.get(number, "")) in _BY_NAME}
     left = sorted(gone & set(np.unique(found).tolist())) if now.written else []
     return Wrong("no victim in version 1.2 either", f"classes {left}", inherited=False) if left else None
 

@@ -85,7 +85,7 @@ def _agrees(now: LabelNow) -> Wrong | None:
     labels = {thing["label"] for thing in document["objects"]}
     if now.random and labels:
         return Wrong("no polygons, as labels are random", f"{len(document['objects'])} polygons", inherited=False)
-    left = sorted(labels & {OFFICIAL_20[number] for number in now.gone})
+    left = sorted(labels & {OFFICIAL_20[number] for number in now.gone if number < len(OFFICIAL_20)})
     return Wrong("no polygon of a victim", f"{left}", inherited=False) if left else None
 
 
@@ -103,8 +103,9 @@ def _follows(now: LabelNow, before: LabelBefore) -> Wrong | None:
         for thing in document["objects"]:
             if thing["label"] in OFFICIAL_20:
                 number = OFFICIAL_20.index(thing["label"])
-                if number not in now.classes.void:
-                    thing["label"] = OFFICIAL_20[int(before.relabelling.layers[0].table[number])]
+                target = int(before.relabelling.layers[0].table[number])
+                if number not in now.classes.void and target < len(OFFICIAL_20):
+                    thing["label"] = OFFICIAL_20[target]
     wanted = _write(document) if changed or before.scaled else before.data
     return None if wanted == now.data else Wrong("the source's polygons, changed", "other bytes", inherited=False)
 
