@@ -70,7 +70,7 @@ CITYSCAPES_CASES = {
     "wrong layout": (None, ["--dataset", "voc"], ["no PASCAL VOC here", "ImageSets"]),
     "wrong layout camvid": (None, ["--dataset", "camvid"], ["no CamVid here"]),
     "wrong layout folder": (None, ["--dataset", "folder"], ["classes"]),
-    "unknown layout": (None, ["--dataset", "ade20k"], ["--dataset", "ade20k", "cityscapes"]),
+    "unknown layout": (None, ["--dataset", "nuscenes"], ["--dataset", "nuscenes", "cityscapes"]),
     "out is the root": (None, ["--out", "cityscapes"], ["--out", "clean dataset"]),
     "out inside root": (None, ["--out", "cityscapes/out"], ["--out", "inside"]),
     "out around root": (None, ["--out", "."], ["--out"]),

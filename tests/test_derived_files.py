@@ -16,6 +16,7 @@ from PIL import Image
 import poisongen as package
 from poisongen.auditing.auditor import audit
 from poisongen.datasets.cityscapes_classes import LABELS
+from poisongen.printing import number_of
 from tests.conftest import SMALL_CITYSCAPES, manifest, summary, tree_digest
 from tests.forgery import Forgery
 
@@ -181,7 +182,10 @@ def test_each_kind_is_rewritten_left_out_or_refused(kind, cityscapes, poisongen,
     there = {path for path in added if (out / path).is_file()}
     assert all((out / path).stat().st_nlink == 1 for path in there)
     if fate == "left out":
-        assert f"{number} label-like files of poisoned samples are left out: " in built.out
+        assert (
+            f"{number_of(number, 'label-like file')} of poisoned samples {'is' if number == 1 else 'are'} left out: "
+            in built.out
+        )
         assert summary(out)["counts"]["left_out"] == len(added - there) == number
     else:
         assert "label-like" not in built.out

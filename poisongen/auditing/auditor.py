@@ -18,7 +18,7 @@ from poisongen.auditing.order import (
     check_coverage,
     check_made,
 )
-from poisongen.auditing.setting import audit_rules, check_above, full_index, index_of_out, index_paths
+from poisongen.auditing.setting import audit_rules, check_above, full_index, index_of_out, index_paths, root_of_index
 from poisongen.auditing.skips import PassedOver, bad_paths, check_names, with_store
 from poisongen.auditing.structure import Listing, check_listing, check_source_listing, list_out, named_paths
 from poisongen.auditing.tables import check_tables
@@ -134,7 +134,7 @@ def audit(
         _check_rules(records, rules, findings)
         if index is not None and full is not None:
             check_coverage(index, full, records, rules, findings)
-            check_made(index, records, rules, list(listing.entries), findings)
+            check_made(index, records, rules, root_of_index(places, rules.above), list(listing.entries), findings)
             check_additions(listing, allowed, places, rules, findings)
             paths = index_paths(listing, rules.above)
             check_tables(records, index, paths, places, rules, findings)

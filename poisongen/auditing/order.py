@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from poisongen.auditing.faults import Findings
 from poisongen.auditing.sample import Seen, parse_file, seen_in
 from poisongen.auditing.scene import Content
 from poisongen.auditing.turned import upright_content
 from poisongen.datasets.base import Index, Sample
+from poisongen.datasets.label_arrays import class_ids
 from poisongen.errors import DataError
 from poisongen.files import images, png
 from poisongen.files.foreign import LinkNotFollowedError, Places, Refused, read_out
@@ -103,7 +105,11 @@ def read_linked(item: LinkedSample, places: Places, rules: Rules) -> LinkedFacts
             legal &= orientation(content.data) == AS_STORED
         if kind.semantic:
             maps[label.kind] = content
-    arrays = {kind: content.pixels for kind, content in maps.items() if content.pixels is not None}
+    arrays = {
+        kind: class_ids(rules.layout.kinds[kind], content.pixels, rules.classes)
+        for kind, content in maps.items()
+        if content.pixels is not None
+    }
     shapes = {array.shape for array in arrays.values()}
     if not whole or len(shapes) != 1:
         alike = not whole or item.bad
@@ -194,8 +200,13 @@ def _check_files(
     findings.test("order", wanted == named, f"{FOLDER}/{MANIFEST}", wanted, named, record.sample)
 
 
-def check_made(index: Index, records: Records, rules: Rules, paths: Sequence[str], findings: Findings) -> None:
-    """Test that the split lists of the test sets with triggers are there and name exactly their samples."""
+def check_made(
+    index: Index, records: Records, rules: Rules, root: Path, paths: Sequence[str], findings: Findings
+) -> None:
+    """Test that the split lists of the test sets with triggers are there and name exactly their samples.
+
+    `root` holds the class table and the lists that say what they look like: the source, or OUT.
+    """
     recipe, layout = rules.recipe, rules.layout
     inside = source_like(paths, rules.above)
     wanted: dict[str, str | None] = {}
@@ -203,7 +214,7 @@ def check_made(index: Index, records: Records, rules: Rules, paths: Sequence[str
         names = {r.sample for r in records.manifest if prefix_of(r.role, r.split, rules) == prefix}
         front = prefix + rules.above
         chosen = [sample for sample in index.samples.get(recipe.test_split, ()) if sample.name in names]
-        made = layout.split_files(recipe.test_split, inside, chosen) if chosen else {}
+        made = layout.split_files(root, recipe.test_split, inside, chosen) if chosen else {}
         wanted |= {f"{front}{path}": bytes_sha256(data) for path, data in made.items()}
         shared = [path for path in layout.shared if path in inside and chosen]
         wanted |= {f"{front}{path}": f"the source's {path}" for path in shared}

@@ -21,9 +21,10 @@ from poisongen.auditing.scene import Content, Story, counts_in, is_one_of, victi
 from poisongen.auditing.trigger import check_trigger
 from poisongen.auditing.turned import check_turn, upright_content
 from poisongen.core.resize import resize_labels, scaled_size
+from poisongen.datasets.label_arrays import class_ids, decode_label_file
 from poisongen.errors import DataError
 from poisongen.files.foreign import LARGEST_FILE, LinkNotFollowedError, Places, Refused, check_picture_size, read_out
-from poisongen.files.images import decode, decode_labels, pixels_sha256
+from poisongen.files.images import decode, pixels_sha256
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import FileRecord, SampleRecord, bytes_sha256
 from poisongen.records.roles import changes_labels, is_relabelled
@@ -53,7 +54,7 @@ def parse_file(data: bytes, kind: str, path: str, rules: Rules) -> Content:
     if label is not None and label.document:
         return Content(data, None)
     check_picture_size(data, path)
-    content = Content(data, decode_labels(data, path) if label is not None and label.flat else decode(data, path))
+    content = Content(data, decode(data, path) if label is None else decode_label_file(label, data, path))
     if label is not None and (fault := label.fault(content.pixels, rules.classes)):
         raise DataError(path, fault)
     return content
@@ -142,10 +143,10 @@ def _semantic(contents: Mapping[str, Content], rules: Rules) -> dict[str, Array]
     """Return the maps of raw class IDs, the label map first, if they have one size."""
     kinds = rules.layout.kinds
     maps = {
-        kind: content.pixels
+        kind: class_ids(kinds[kind], content.pixels, rules.classes)
         for kind, content in contents.items()
         if kind in kinds and kinds[kind].semantic and content.pixels is not None
-        if content.pixels.ndim == 2 and content.pixels.dtype == np.uint8
+        if (content.pixels.ndim == 2 or kinds[kind].ids is not None) and content.pixels.dtype == np.uint8
     }
     return maps if len({array.shape for array in maps.values()}) == 1 else {}
 

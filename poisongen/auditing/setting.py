@@ -12,6 +12,7 @@ from poisongen.auditing.skips import BAD
 from poisongen.auditing.structure import Listing
 from poisongen.datasets import find_layout
 from poisongen.datasets.base import Index
+from poisongen.datasets.lists import LIST_ENDS
 from poisongen.errors import PoisongenError
 from poisongen.files.foreign import Places
 from poisongen.recipe.rules import Rules, make_rules
@@ -88,7 +89,7 @@ def root_of_index(places: Places, above: str) -> Path:
 def index_of_out(listing: Listing, records: Records, places: Places, rules: Rules, findings: Findings) -> Index | None:
     """Pair the files of OUT into samples, as the layout does; its split lists must be plain files, or the source's."""
     paths = index_paths(listing, rules.above)
-    lists = [path for path in paths if path.endswith(".txt")]
+    lists = [path for path in paths if path.endswith(LIST_ENDS)]
     if places.root is None and not all(listing.plain(rules.above + path) for path in lists):
         findings.note("samples that no record names: the split lists are links (give --source)")
         return None

@@ -18,6 +18,7 @@ from poisongen.auditing.undo_store import put_back
 from poisongen.building.survey import Errand, survey_sample
 from poisongen.core.resize import resize_labels, scaled_size
 from poisongen.datasets.base import Index, Sample
+from poisongen.datasets.label_arrays import class_ids
 from poisongen.errors import DataError
 from poisongen.files.foreign import LARGEST_FILE, LinkNotFollowedError, Places, Refused, read_out
 from poisongen.recipe.rules import Rules
@@ -160,7 +161,11 @@ def _check_place(item: PassedOver, role: Role, places: Places, rules: Rules, fin
     except (DataError, Refused, OSError) as error:
         findings.test("order", False, _FILE, "labels that can be read", error, sample.name)
         return
-    maps = {kind: content.pixels for kind, content in contents.items() if content.pixels is not None}
+    maps = {
+        kind: class_ids(rules.layout.kinds[kind], content.pixels, rules.classes)
+        for kind, content in contents.items()
+        if content.pixels is not None
+    }
     if not maps or len({array.shape for array in maps.values()}) != 1:
         findings.test("order", False, _FILE, "label maps of one size", "others", sample.name)
         return

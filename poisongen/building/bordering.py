@@ -14,8 +14,8 @@ from poisongen.attack.label_rules import find_label_rule
 from poisongen.building.complaints import check_split
 from poisongen.core.borders import border_counts
 from poisongen.datasets.base import ClassTable, Layout, Sample
+from poisongen.datasets.label_arrays import read_class_ids
 from poisongen.errors import ChoiceError, DataError
-from poisongen.files.images import decode_labels
 from poisongen.parallel import for_each
 from poisongen.recipe.model import Recipe
 from poisongen.source.listing import SourceFile, read_file
@@ -104,9 +104,7 @@ def _borders_of(
     label = next(label for label in sample.labels if layout.kinds[label.kind].semantic)
     path = root / label.path
     try:
-        labels = decode_labels(read_file(root, label.path), path)
-        if fault := layout.kinds[label.kind].fault(labels, classes):
-            raise DataError(path, fault)
+        labels = read_class_ids(layout.kinds[label.kind], read_file(root, label.path), path, classes)
     except DataError as error:
         if not skip_bad:
             raise DataError(error.path, f"{error.problem}; mend it, or go on without with --skip-bad") from None

@@ -171,7 +171,7 @@ def make_plan(
         tasks=tuple(tasks),
         skipped=tuple(skipped),
         links=links,
-        made=_made(layout, tasks, paths, test_sets, rules),
+        made=_made(layout, root, tasks, paths, test_sets, rules),
         counts={
             "train_samples": len(train),
             "train_candidates": chosen.candidates,
@@ -252,13 +252,13 @@ def _bad(problem: Problem) -> dict[str, Any]:
 
 
 def _made(
-    layout: Layout, tasks: Sequence[Task], paths: Sequence[str], prefixes: set[str], rules: Rules
+    layout: Layout, root: Path, tasks: Sequence[Task], paths: Sequence[str], prefixes: set[str], rules: Rules
 ) -> dict[str, bytes]:
     """Return the small files that build makes itself: the split lists of the test sets, by path in OUT."""
     made: dict[str, bytes] = {}
     for prefix in sorted(prefixes):
         samples = [task.sample for task in tasks if task.prefix == prefix]
-        files = layout.split_files(rules.recipe.test_split, paths, samples)
+        files = layout.split_files(root, rules.recipe.test_split, paths, samples)
         made |= {f"{prefix}{rules.above}{path}": data for path, data in files.items()}
     return dict(sorted(made.items()))
 

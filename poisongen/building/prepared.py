@@ -12,7 +12,7 @@ from poisongen.datasets import find_layout
 from poisongen.errors import DataError
 from poisongen.recipe.model import Recipe, make_recipe
 from poisongen.recipe.rules import Rules, make_rules
-from poisongen.recipe.settling import settle
+from poisongen.recipe.settling import settle, with_splits
 from poisongen.source.listing import SourceFile, find_root, list_files
 
 
@@ -33,6 +33,7 @@ def prepare(recipe: Recipe | Mapping[str, Any], root: Path | None, jobs: int = 1
     """
     recipe = recipe if isinstance(recipe, Recipe) else make_recipe(recipe)
     layout = find_layout(recipe.dataset)
+    recipe = with_splits(recipe, layout)
     found_root = find_root(layout, root).absolute()  # workers may live in another folder
     files = list_files(found_root)
     if not files:

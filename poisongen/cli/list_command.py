@@ -16,6 +16,7 @@ from poisongen.attack.triggers import trigger_kinds
 from poisongen.attack.triggers.base import TriggerKind
 from poisongen.cli.help import Command
 from poisongen.datasets import find_layout, found_layouts
+from poisongen.datasets.base import Layout
 from poisongen.printing import show, show_json, tell
 from poisongen.recipe.model import recipe_titles
 from poisongen.recipe.trigger_files import builtin_triggers
@@ -35,7 +36,11 @@ STRATEGIES = {
 
 
 def _datasets(dataset: str | None, root: Path | None) -> dict[str, str]:
-    return _titles(found_layouts(), lambda layout: str(layout.title))
+    return _titles(found_layouts(), _layout_words)
+
+
+def _layout_words(layout: Layout) -> str:
+    return f"{layout.title}; needs {layout.needs}" if layout.needs else layout.title
 
 
 def _titles(found: Found, words: Callable[[Any], str]) -> dict[str, str]:

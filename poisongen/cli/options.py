@@ -98,8 +98,10 @@ _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--prl", metavar="N|N%", help="Pixel Random Labeling: pixels of each label map to relabel."),
     click.option("--prl-scope", type=click.Choice(["all", "poisoned"]), help="Which training labels. Default: all."),
     click.option("--prl-classes", metavar="RULE", help="image (default), dataset, void, or a class."),
-    click.option("--train-split", metavar="SPLIT", help="Default: train."),
-    click.option("--test-split", metavar="SPLIT", help="Default: val; none for no triggered set."),
+    click.option("--train-split", metavar="SPLIT", help="Default: train, or what the layout calls it."),
+    click.option(
+        "--test-split", metavar="SPLIT", help="Default: val, or what the layout calls it; none for no triggered set."
+    ),
     click.option("--scale", type=float, help="Resize everything by this factor. Default: 1."),
     click.option("--min-victim-pixels", type=int, metavar="N", help="Candidates have at least so many. Default: 1."),
     click.option("--allow-fewer", is_flag=True, help="Go on when fewer samples than asked for can be poisoned."),

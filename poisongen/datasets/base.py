@@ -117,9 +117,11 @@ class LabelKind:
     judges the file: it is written by the kind's definition, without `rewrite`, and no kind goes without. `semantic`
     marks kinds that hold raw class IDs; a sample's first semantic file is its label map. `derive(ids, classes)`
     makes the file from the label map. `flat` is false for pictures with colour channels. `objects(array)` numbers the
-    objects that the file tells apart, (H, W) int32, 0 for none. For kinds that are no picture (`document` true), fault
-    and rewrite work on the file's bytes, and `resize(bytes, width, height)` scales it. `derived` are files that scripts
-    make of the others: one that does not agree with them is something else by that name, and no label file.
+    objects that the file tells apart, (H, W) int32, 0 for none. `ids(array, classes)` reads the raw class IDs from a
+    semantic kind that may code them otherwise (by colours), None where the array is the map. For kinds that are no
+    picture (`document` true), fault and rewrite work on the file's bytes, and `resize(bytes, width, height)` scales it.
+    `derived` are files that scripts make of the others: one that does not agree with them is something else by that
+    name, and no label file.
     """
 
     fault: Callable[[Any, ClassTable], str | None]
@@ -131,6 +133,7 @@ class LabelKind:
     flat: bool = True
     objects: Callable[[Array], Array] | None = None
     resize: Callable[[bytes, int, int], bytes] | None = None
+    ids: Callable[[Array, ClassTable], Array] | None = None
     derived: bool = False
 
 
@@ -164,6 +167,8 @@ class Defaults:
     trigger_size: int | None
     max_distance: float | None
     relabel: Mapping[str, str] | None
+    train_split: str = "train"
+    test_split: str = "val"
 
 
 @dataclass(frozen=True)
@@ -172,11 +177,12 @@ class Layout:
 
     `scan(root, files)` pairs the given relative paths (all files below the root, sorted) into samples; it raises
     DataError where the folder is no such dataset. `classes(root)` reads the class table. `completions(sample)`
-    names label files that build writes where the source has none. `split_files(split, files, samples)` returns
+    names label files that build writes where the source has none. `split_files(root, split, files, samples)` returns
     further files that a copy of a split with just these samples needs to stand on its own (split lists).
     `shared` are files of the root that every such copy needs. `environment` and `usual_root` are where the dataset
-    is looked for. `tables(files)` are the files of the root that follow from the label files of many samples.
-    `above(files)` is what OUT puts before every path of the source, '' or ending in '/': one of `above_all`.
+    is looked for. `needs` says in words which files there must be, and which others are rewritten with them.
+    `tables(files)` are the files of the root that follow from the label files of many samples. `above(files)` is what
+    OUT puts before every path of the source, '' or ending in '/': one of `above_all`.
     """
 
     name: str
@@ -190,7 +196,8 @@ class Layout:
     scan: Callable[[Path, Sequence[str]], Index]
     shared: tuple[str, ...] = ()
     completions: Callable[[Sample], tuple[LabelFile, ...]] = lambda sample: ()
-    split_files: Callable[[str, Sequence[str], Sequence[Sample]], Mapping[str, bytes]] = lambda *_: {}
+    split_files: Callable[[Path, str, Sequence[str], Sequence[Sample]], Mapping[str, bytes]] = lambda *_: {}
+    needs: str = ""
     tables: Callable[[Sequence[str]], Sequence[LabelTable]] = lambda files: ()
     above: Callable[[Sequence[str]], str] = lambda files: ""
     above_all: tuple[str, ...] = ("",)

@@ -67,4 +67,5 @@ LAYOUT = Layout(
     },
     classes=lambda root: CLASSES,
     scan=_scan,
+    needs="SPLIT/NAME.png or .jpg, SPLITannot/NAME.png",
 )

@@ -213,5 +213,7 @@ LAYOUT = Layout(
     classes=lambda root: CLASSES,
     scan=scan,
     completions=completions,
+    needs="leftImg8bit/SPLIT/CITY/*_leftImg8bit.png, gtFine/SPLIT/CITY/*_gtFine_labelIds.png; with them labelTrainIds, "
+    "instanceIds, color and polygons.json",
     tables=tables,
 )

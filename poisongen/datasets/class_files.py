@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from poisongen.datasets.base import ClassTable
-from poisongen.datasets.class_text import UNLABELLED, parse_class_text
+from poisongen.datasets.class_places import KEYS, FolderPlaces, parse_places
+from poisongen.datasets.class_text import UNLABELLED, parse_class_text, parse_text_colours
 from poisongen.errors import DataError
 from poisongen.files.documents import parse_yaml, read_text
 
 CLASS_FILES = ("classes.yaml", "classes.yml", "classes.json", "classes.txt")
 DEFAULT_VOID = 255
+Colour = tuple[int, int, int]
 _OTHER_NAMES = (
     "labels.txt", "labelmap.txt", "label_map.txt", "classes.csv", "class_dict.csv", "labels.csv", "labelmap.csv",
     "class_names.txt", "names.txt", "obj.names", "data.yaml", "dataset.yaml", "labels.json", "label_colors.txt",
@@ -54,24 +57,78 @@ def _pairs(classes: Any) -> list[tuple[int, str]]:
     return [(int(number), name.strip()) for number, name in pairs]
 
 
-def _from_document(document: Any) -> tuple[list[tuple[int, str]], list[int] | None]:
-    """Return IDs and names, and the void IDs if the file names them."""
+@dataclass(frozen=True)
+class _Said:
+    """What a file says of classes: IDs and names, the void IDs or names if it gives them, and colours by name."""
+
+    pairs: list[tuple[int, str]]
+    void: list[int | str] | None = None
+    colours: Mapping[str, Colour] = field(default_factory=dict)
+
+
+def _from_document(document: Any) -> _Said:
+    """Return what a YAML or JSON file says of classes."""
     if isinstance(document, dict) and isinstance(document.get("names"), list | dict):  # data.yaml of Ultralytics
         pairs = _pairs(document["names"])
         if document.get("nc", len(pairs)) != len(pairs):
             raise ValueError(f"'nc' says {document['nc']} classes, 'names' has {len(pairs)}")
-        return pairs, None
+        return _Said(_shifted(pairs, document, document["names"]), _void(document), _colours(document.get("colours")))
     if isinstance(document, dict) and isinstance(document.get("categories"), list):  # COCO
-        return _pairs(document["categories"]), None
+        return _Said(_pairs(document["categories"]))
     if not isinstance(document, dict) or "classes" not in document:
-        return _pairs(document), None
-    if unknown := sorted(map(str, set(document) - {"classes", "void"})):
+        return _Said(_pairs(document))
+    if unknown := sorted(map(str, set(document) - {"classes", "void", "offset", "colours", *KEYS})):
         raise ValueError(f"unknown key '{unknown[0]}'; {_FORM}")
+    classes, colours = document["classes"], document.get("colours")
+    if isinstance(classes, dict) and classes and all(isinstance(value, list) for value in classes.values()):
+        if colours is not None:
+            raise ValueError("'classes' and 'colours' both give colours; leave one out")
+        classes, colours = [*classes], classes
+    return _Said(_shifted(_pairs(classes), document, classes), _void(document), _colours(colours))
+
+
+def _from_text(text: str) -> _Said:
+    """Return what a text file says of classes; colours only where every class has one."""
+    pairs, colours = parse_class_text(text), parse_text_colours(text)
+    return _Said(pairs, None, colours if set(colours) == {name for _, name in pairs} else {})
+
+
+def _void(document: Mapping[str, Any]) -> list[int | str] | None:
     void = document.get("void")
-    void = void if isinstance(void, list) or void is None else [void]
-    if void is not None and not all(_is_number(number) for number in void):
-        raise ValueError("void must be an ID or a list of IDs; [] is for a dataset that has none")
-    return _pairs(document["classes"]), None if void is None else [int(number) for number in void]
+    if void is None:
+        return None
+    values = void if isinstance(void, list) else [void]
+    if not all(_is_number(value) or (isinstance(value, str) and value.strip()) for value in values):
+        raise ValueError("void must be an ID or a list of IDs (or names); [] is for a dataset that has none")
+    return [int(value) if _is_number(value) else value.strip() for value in values]
+
+
+def _shifted(pairs: list[tuple[int, str]], document: Mapping[str, Any], classes: Any) -> list[tuple[int, str]]:
+    """Count classes from `offset`, where they are counted at all."""
+    offset = document.get("offset", 0)
+    if not isinstance(offset, int) or isinstance(offset, bool) or not 0 <= offset <= 255:
+        raise ValueError("'offset' is the ID of the first class of a list, 0 to 255")
+    if offset and not (isinstance(classes, list) and all(isinstance(item, str) for item in classes)):
+        raise ValueError("'offset' goes with a list of names; these classes have IDs of their own")
+    return [(number + offset, name) for number, name in pairs]
+
+
+def _colours(colours: Any) -> dict[str, Colour]:
+    """Return colours by the classes' names."""
+    if colours is None:
+        return {}
+    if not isinstance(colours, dict):
+        raise ValueError("'colours' gives each class a colour: {road: [128, 64, 128], ...}")
+    found: dict[str, Colour] = {}
+    for name, colour in colours.items():
+        whole = isinstance(colour, list) and all(type(value) is int and 0 <= value <= 255 for value in colour)
+        if not whole or len(colour) != 3:
+            raise ValueError(f"the colour of '{name}' must be three numbers, 0 to 255: [128, 64, 128]")
+        found[str(name)] = (colour[0], colour[1], colour[2])
+    if len(set(found.values())) != len(found):
+        twice = next(name for name, colour in found.items() if [*found.values()].count(colour) > 1)
+        raise ValueError(f"another class has the colour of '{twice}'; masks could not tell them apart")
+    return found
 
 
 def _default_void(names: dict[int, str], unlabelled: bool) -> list[int]:
@@ -115,30 +172,65 @@ def _find(root: Path) -> Path:
     raise DataError(root / CLASS_FILES[0], f"this layout needs a file of classes ({', '.join(CLASS_FILES)}){hint}")
 
 
+def _read(root: Path) -> tuple[Path, str]:
+    path = _find(root)
+    return path, read_text(path, _LARGEST)
+
+
+def read_places(root: Path) -> FolderPlaces | None:
+    """Return where the classes file of a root says that images and masks lie; None where it says nothing. DataError."""
+    path, text = _read(root)
+    if path.suffix == ".txt":
+        return None
+    try:
+        document = parse_yaml(text)
+        told = isinstance(document, dict) and ("classes" in document or isinstance(document.get("names"), list | dict))
+        return parse_places(document) if told else None
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise DataError(path, " ".join(str(error).split()) or _FORM) from None
+
+
+def _void_ids(void: Sequence[int | str], names: Mapping[int, str]) -> list[int]:
+    """Return the IDs of what a file calls void, by ID or by name."""
+    by_name = {name.casefold(): number for number, name in names.items()}
+    unknown = next((word for word in void if isinstance(word, str) and word.casefold() not in by_name), None)
+    if unknown is not None:
+        raise ValueError(f"void names '{unknown}', which is no class of this file")
+    return [by_name[word.casefold()] if isinstance(word, str) else word for word in void]
+
+
+def _table(said: _Said) -> ClassTable:
+    """Return the table of classes; ValueError where what the file says does not make one."""
+    _check_pairs(said.pairs)
+    names = dict(said.pairs)
+    unlabelled = names.get(-1) == UNLABELLED
+    if unlabelled:
+        del names[-1]
+    folded = {number: name.casefold() for number, name in names.items()}
+    void = _default_void(folded, unlabelled) if said.void is None else _void_ids(said.void, names)
+    if not all(0 <= number <= 255 for number in (*names, *void)):
+        raise ValueError("class IDs must lie in 0..255")
+    if not set(names) - set(void):
+        raise ValueError("at least one class must not be void")
+    by_name = {name.casefold(): number for number, name in names.items()}
+    if strange := next((name for name in said.colours if name.casefold() not in by_name), None):
+        raise ValueError(f"'{strange}' has a colour and is no class")
+    for number in void:
+        names.setdefault(number, "void" if "void" not in folded.values() else f"void {number}")
+    colours = {by_name[name.casefold()]: colour for name, colour in said.colours.items()}
+    shown = [number for number in void if number in colours]  # that can be written into masks in colours
+    void_id = next(iter((*shown, *void)), None)
+    return ClassTable(names=names, void=frozenset(void), void_id=void_id, colours=colours)
+
+
 def read_classes(root: Path) -> ClassTable:
     """Read classes.yaml, classes.json or classes.txt of a dataset's root.
 
     IDs are 0..255. Void is what the file says; else the class named void, ignore or unlabeled; else the ID 255, if no
     class has it. DataError where the file is in no known form, or could be read in two ways.
     """
-    path = _find(root)
-    text = read_text(path, _LARGEST)
+    path, text = _read(root)
     try:
-        pairs, void = (parse_class_text(text), None) if path.suffix == ".txt" else _from_document(parse_yaml(text))
-        _check_pairs(pairs)
+        return _table(_from_text(text) if path.suffix == ".txt" else _from_document(parse_yaml(text)))
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise DataError(path, " ".join(str(error).split()) or _FORM) from None
-    names = dict(pairs)
-    unlabelled = names.get(-1) == UNLABELLED
-    if unlabelled:
-        del names[-1]
-    folded = {number: name.casefold() for number, name in names.items()}
-    if void is None:
-        void = _default_void(folded, unlabelled)
-    if not all(0 <= number <= 255 for number in (*names, *void)):
-        raise DataError(path, "class IDs must lie in 0..255")
-    if not set(names) - set(void):
-        raise DataError(path, "at least one class must not be void")
-    for number in void:
-        names.setdefault(number, "void" if "void" not in folded.values() else f"void {number}")
-    return ClassTable(names=names, void=frozenset(void), void_id=void[0] if void else None)

@@ -75,6 +75,41 @@ def parse_class_text(text: str) -> list[tuple[int, str]]:
     return [(number, _unquoted(name)) for number, name in pairs]
 
 
+def parse_text_colours(text: str) -> dict[str, tuple[int, int, int]]:
+    """Return the colours that a list of classes gives behind its names, or in columns r, g and b, by name.
+
+    Nothing where it does not give every class a colour of its own: then nobody can read masks by them.
+    """
+    lines = [rest for row in text.splitlines() if (rest := _COMMENT.sub("", row).strip())]
+    rows = _colour_columns(lines) or [
+        (match[1], re.findall(r"\d+", line[match.end(1) :])[:3])
+        for line in lines
+        if (match := _COLOUR_MAP.fullmatch(line) or _COLOUR.fullmatch(line))
+    ]
+    found: dict[str, tuple[int, int, int]] = {}
+    for name, parts in rows:
+        numbers = [int(part) for part in parts]
+        if len(numbers) == 3 and max(numbers) <= 255:
+            found[_unquoted(_ID_FIRST.sub(r"\2", name))] = (numbers[0], numbers[1], numbers[2])
+    whole = len(found) == len(rows) and len(set(found.values())) == len(found)
+    return found if whole else {}
+
+
+def _colour_columns(lines: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Return names and the columns r, g and b of a table that has such a heading; nothing for any other."""
+    separator = next((mark for mark in "\t;," if lines and mark in lines[0]), None)
+    if separator is None:
+        return []
+    cells = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=separator)]
+    words = [word.casefold() for word in cells[0]]
+    at = [words.index(word) for word in ("r", "g", "b") if word in words]
+    at = at or [words.index(word) for word in ("red", "green", "blue") if word in words]
+    names = [place for place, word in enumerate(words) if word in _NAME_COLUMNS]
+    if len(at) != 3 or not names or not all(len(row) == len(words) for row in cells):
+        return []
+    return [(row[names[0]], [row[place] for place in at]) for row in cells[1:] if all(row[p].isdecimal() for p in at)]
+
+
 def _unquoted(name: str) -> str:
     name = name.strip()
     quoted = len(name) > 2 and name[0] == name[-1] and name[0] in "\"'`"

@@ -1,8 +1,8 @@
-"""Any dataset as two folders: images/SPLIT/NAME.png|jpg, masks/SPLIT/NAME.png, and a small file of classes."""
+"""Any dataset with a small file of classes: images/SPLIT and masks/SPLIT, or what that file says of where they lie."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,21 +13,25 @@ from poisongen.datasets.base import (
     Layout,
     Problem,
     Sample,
-    id_fault,
-    rewrite_ids,
 )
-from poisongen.datasets.class_files import CLASS_FILES, read_classes
-from poisongen.datasets.label_checks import MAP_CHECK
+from poisongen.datasets.class_files import CLASS_FILES, read_classes, read_places
+from poisongen.datasets.class_places import MASK, FolderPlaces
+from poisongen.datasets.colour_maps import COLOUR_MAP_CHECK, ids_of_map, map_fault, rewrite_map
+from poisongen.datasets.folder_lists import copied_list, split_names, split_pairs
 from poisongen.datasets.lists import read_split_list
 from poisongen.datasets.pairs import pair_folders
+from poisongen.datasets.tree import IMAGE, pair_tree, sort_files
 from poisongen.errors import DataError
 
 
 def _scan(root: Path, files: Sequence[str]) -> Index:
     """Pair images/SPLIT with masks/SPLIT; without folders for splits, follow SPLIT.txt, or take all as train.
 
-    Whether a text file of the root is a list of a split or a note shows only if that split is used.
+    Whether a text file of the root is a list of a split or a note shows only if that split is used. Where the classes
+    file says where images and masks lie, that is what counts.
     """
+    if (places := read_places(root)) is not None:
+        return _scan_places(root, files, places)
     inside = [path for path in files if path.startswith("images/")]
     splits = {path.split("/")[1] for path in inside if path.count("/") >= 2}
     if splits:
@@ -37,6 +41,23 @@ def _scan(root: Path, files: Sequence[str]) -> Index:
     index = pair_folders(files, {"train": ("images", "masks")}, kind="mask")
     lists = [path for path in files if "/" not in path and path.endswith(".txt") and path not in CLASS_FILES]
     return _split_by_lists(root, lists, index) if lists else index
+
+
+def _scan_places(root: Path, files: Sequence[str], places: FolderPlaces) -> Index:
+    """Pair images and masks by the templates of the classes file, or by the lists that it names."""
+    if places.pairs:
+        return split_pairs(root, files, places)
+    index = pair_tree(sort_files(files, places.places), places.places, MASK, places.names)
+    if not index.samples:
+        template = places.places[IMAGE].template
+        raise DataError(root, f"there is no picture at {template}, where the file of classes says that images lie")
+    if places.lists:
+        return split_names(root, files, places, index)
+    if "" in index.samples:  # neither folders nor lists: all of it is for training
+        named = tuple(replace(sample, split="train") for sample in index.samples[""])
+        problems = tuple(replace(one, split="train", sample=f"train{one.sample}") for one in index.problems)
+        return Index({"train": named}, problems)
+    return index
 
 
 def _split_by_lists(root: Path, lists: Sequence[str], index: Index) -> Index:
@@ -60,8 +81,10 @@ def _split_by_lists(root: Path, lists: Sequence[str], index: Index) -> Index:
     return Index(samples, tuple(problems))
 
 
-def _split_files(split: str, files: Sequence[str], samples: Sequence[Sample]) -> dict[str, bytes]:
+def _split_files(root: Path, split: str, files: Sequence[str], samples: Sequence[Sample]) -> Mapping[str, bytes]:
     """The list of a split of a flat folder that holds just these samples; none where splits are folders."""
+    if (places := read_places(root)) is not None:
+        return copied_list(root, split, files, samples, places) if places.lists else {}
     if f"{split}.txt" not in files or any(sample.image.count("/") > 1 for sample in samples):
         return {}
     return {f"{split}.txt": "".join(f"{sample.stem}\n" for sample in samples).encode()}
@@ -69,21 +92,18 @@ def _split_files(split: str, files: Sequence[str], samples: Sequence[Sample]) ->
 
 LAYOUT = Layout(
     name="folder",
-    title="any dataset as images/SPLIT and masks/SPLIT, with classes.yaml, .json or .txt",
+    title="any dataset as images/SPLIT and masks/SPLIT, or laid out as its classes.yaml says",
     how_to_get="lay it out as images/SPLIT/NAME.png, masks/SPLIT/NAME.png and classes.yaml",
     environment=None,
     usual_root=None,
     defaults=Defaults(trigger_size=None, max_distance=None, relabel=None),
     kinds={
-        "mask": LabelKind(
-            fault=lambda array, classes: id_fault(array, frozenset(classes.names), "the classes file"),
-            rewrite=rewrite_ids,
-            check=MAP_CHECK,
-            semantic=True,
-        )
+        "mask": LabelKind(fault=map_fault, rewrite=rewrite_map, check=COLOUR_MAP_CHECK, semantic=True, ids=ids_of_map)
     },
     classes=read_classes,
     scan=_scan,
     shared=CLASS_FILES,
     split_files=_split_files,
+    needs="classes.yaml, .json or .txt; images/SPLIT/NAME.png or .jpg and masks/SPLIT/NAME.png, or images/ and masks/ "
+    "with SPLIT.txt, or what classes.yaml says (images, masks, lists, pairs, splits)",
 )

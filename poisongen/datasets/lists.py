@@ -7,6 +7,9 @@ from pathlib import Path
 from poisongen.errors import DataError
 from poisongen.files.documents import read_text
 
+LIST_ENDS = (".txt", ".tsv", ".lst")
+"""The endings of files that may name samples; audit does not follow links to them out of OUT."""
+
 LARGEST_LIST = 64 * 2**20  # bytes; a list of ten million names is smaller
 
 

@@ -31,12 +31,33 @@ class Stems:
         """Return what to add to 'is missing' where the file is there, but in another format; else ''."""
         return f": {self.other[stem]} is there, but {self.reads}; convert it" if stem in self.other else ""
 
+    def add(self, stem: str, path: str, *, read: bool) -> None:
+        """Add a file under its name without ending; `read` says whether its format is read."""
+        if not read:
+            self.other.setdefault(stem, path)
+        elif stem in self.files:
+            self.twins.setdefault(stem, path)
+        else:
+            self.files[stem] = path
+
+
+def new_stems(labels: bool, ends: tuple[str, ...] = ()) -> Stems:
+    """Return no files yet, of labels or of images; with `ends` only files with these endings are meant."""
+    if ends:
+        return Stems({}, {}, {}, f"only {' and '.join(ends)} are asked for here")
+    reads = "poisongen reads label maps as PNG only" if labels else "poisongen reads images as PNG or JPEG only"
+    return Stems({}, {}, {}, reads)
+
+
+def kept_ends(labels: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the endings of labels (or images) that are read, and those of formats that are not."""
+    return (LABEL_ENDS, _OTHER_LABELS) if labels else (IMAGE_ENDS, _OTHER_PICTURES)
+
 
 def find_stems(files: Sequence[str], folder: str, *, labels: bool = False, deep: bool = True) -> Stems:
     """Sort the files of a folder, with `deep` those of the folders below as well; `files` is sorted."""
-    ends, others = (LABEL_ENDS, _OTHER_LABELS) if labels else (IMAGE_ENDS, _OTHER_PICTURES)
-    reads = "poisongen reads label maps as PNG only" if labels else "poisongen reads images as PNG or JPEG only"
-    found = Stems({}, {}, {}, reads)
+    ends, others = kept_ends(labels)
+    found = new_stems(labels)
     for path in files:
         if not path.startswith(folder + "/"):
             continue
@@ -44,11 +65,6 @@ def find_stems(files: Sequence[str], folder: str, *, labels: bool = False, deep:
         if "/" in name and not deep:
             continue
         stem = name.rpartition(".")[0]
-        if lower.endswith(ends):
-            if stem in found.files:
-                found.twins.setdefault(stem, path)
-            else:
-                found.files[stem] = path
-        elif lower.endswith(others):
-            found.other.setdefault(stem, path)
+        if lower.endswith((*ends, *others)):
+            found.add(stem, path, read=lower.endswith(ends))
     return found

@@ -160,7 +160,7 @@ def _scan(root: Path, files: Sequence[str]) -> Index:
     return Index(samples, tuple(problems))
 
 
-def _split_files(split: str, files: Sequence[str], samples: Sequence[Sample]) -> dict[str, bytes]:
+def _split_files(root: Path, split: str, files: Sequence[str], samples: Sequence[Sample]) -> dict[str, bytes]:
     """The list of a split that holds just these samples."""
     prefix = samples[0].image.removesuffix(posixpath.basename(samples[0].image)).removesuffix(f"{_IMAGES}/")
     path = f"{prefix}{_LISTS}/{split}.txt"
@@ -195,6 +195,8 @@ LAYOUT = Layout(
     classes=lambda root: CLASSES,
     scan=_scan,
     split_files=_split_files,
+    needs="JPEGImages/NAME.jpg, SegmentationClass/NAME.png (or SegmentationClassAug), "
+    "ImageSets/Segmentation/SPLIT.txt; with them SegmentationObject",
     above=_above,
     above_all=("", "VOCdevkit/", "VOCdevkit/VOC2012/"),
 )

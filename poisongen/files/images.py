@@ -100,12 +100,15 @@ def decode(data: bytes, name: object) -> Array:
     return png.decode(data, name) if _format(data, name) == "png" else jpeg.decode(data, name)
 
 
-def decode_labels(data: bytes, name: object) -> Array:
-    """Return a label map, (H, W) uint8 or uint16: a PNG of one channel, palette indices as they are. DataError."""
+def decode_labels(data: bytes, name: object, *, coloured: bool = False) -> Array:
+    """Return a label map, (H, W) uint8 or uint16: a PNG of one channel, palette indices as they are. DataError.
+
+    With `coloured` the map may be one in colours, (H, W, C).
+    """
     if _format(data, name) != "png":
         raise DataError(name, "label maps must be PNG files: JPEG would change the class IDs")
     facts = png.parse(data, name)
-    if facts.channels != 1:
+    if facts.channels != 1 and not coloured:
         kind = {png.RGB: "RGB", png.RGBA: "RGBA", png.GRAY_ALPHA: "gray with alpha"}[facts.colour_type]
         raise DataError(name, f"label maps must hold one class ID for each pixel, this PNG is {kind}")
     return png.decode(data, name, facts)

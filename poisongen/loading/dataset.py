@@ -110,13 +110,12 @@ def load(out: Path | str) -> PoisonedDataset:
     sets = sample_sets(layout, folder, records.recipe, records.manifest, records.links, bad)
 
     def loaded(name: str, samples: Sequence[RecordedSample]) -> SampleSet:
-        return SampleSet(
-            name,
-            [
-                LoadedSample(folder, one.sample, one.record, label_map_path(one.sample, layout), classes)
-                for one in samples
-            ],
-        )
+        made = []
+        for one in samples:
+            path = label_map_path(one.sample, layout)
+            kind = next(layout.kinds[label.kind] for label in one.sample.labels if label.path == path)
+            made.append(LoadedSample(folder, one.sample, one.record, path, kind, classes))
+        return SampleSet(name, made)
 
     return PoisonedDataset(
         folder,

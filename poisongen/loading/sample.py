@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from poisongen.datasets.base import ClassTable, Sample
+from poisongen.datasets.base import ClassTable, LabelKind, Sample
+from poisongen.datasets.label_arrays import read_class_ids
 from poisongen.errors import ChoiceError, DataError
 from poisongen.files.as_seen import Picture, as_picture
 from poisongen.files.documents import parse_json
@@ -31,13 +32,15 @@ class LoadedSample:
     """One sample with its record. Nothing is kept in memory: every access reads the file.
 
     `sample` has its split, stem and files, with paths below `out`; `record` is its line of manifest.jsonl, None for a
-    sample that build left as it was. `label_map_path` is the file of raw class IDs.
+    sample that build left as it was. `label_map_path` is the file of class IDs,
+    `label_map_kind` how they are written.
     """
 
     out: Path
     sample: Sample
     record: SampleRecord | None
     label_map_path: str
+    label_map_kind: LabelKind
     classes: ClassTable
 
     @property
@@ -72,9 +75,9 @@ class LoadedSample:
 
     @property
     def label(self) -> Array:
-        """The label map, (H, W) uint8 or uint16, as raw class IDs. DataError if it cannot be read."""
+        """The label map, (H, W) uint8, as raw class IDs. DataError if it cannot be read or holds others."""
         path = self.out / self.label_map_path
-        return decode_labels(_read(path), path)
+        return read_class_ids(self.label_map_kind, _read(path), path, self.classes)
 
     @property
     def labels(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from poisongen.building.sample import Task, do_task
 from poisongen.core.labels import class_mask
 from poisongen.core.placement import Placement
 from poisongen.core.resize import resize_image
+from poisongen.datasets.label_arrays import read_class_ids
 from poisongen.files import images
 from poisongen.files.store import write_whole
 from poisongen.previewing.drawing import as_rgb, nearest_pixel, palette
@@ -53,7 +54,11 @@ def _row(task: Task, root: Path, rules: Rules) -> _Row:
     new_image = outcome.contents.get(task.prefix + task.sample.image)
     new_labels = outcome.contents.get(task.prefix + map_path)
     image_after = image if new_image is None else as_rgb(new_image, images.decode(new_image, path), path)
-    labels_after = labels if new_labels is None else images.decode_labels(new_labels, path)
+    labels_after = (
+        labels
+        if new_labels is None
+        else read_class_ids(rules.layout.kinds[before.first], new_labels, path, rules.classes)
+    )
     line = None
     placement = task.place.placement if task.place is not None else None
     distance = ""

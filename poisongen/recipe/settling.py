@@ -21,12 +21,19 @@ from poisongen.recipe.trigger_files import DEFAULT_TRIGGER, KeptPicture, load_tr
 DEFAULT_RATE = 0.1  # the paper's 10 % (298 of 2,975 Cityscapes images in the official configuration)
 
 
+def with_splits(recipe: Recipe, layout: Layout) -> Recipe:
+    """Return the recipe with the layout's own splits where none are named."""
+    usual = {"train_split": layout.defaults.train_split, "test_split": layout.defaults.test_split}
+    return recipe.model_copy(update={key: value for key, value in usual.items() if key not in recipe.model_fields_set})
+
+
 def settle(recipe: Recipe, layout: Layout, classes: ClassTable) -> Recipe:
     """Return the recipe with every default filled in and every class under its full name.
 
     ChoiceError where a choice is missing that the layout has no default for, a class is unknown or void, a victim
     is its own target, or the distances leave no room.
     """
+    recipe = with_splits(recipe, layout)
     kind = find_trigger_kind(recipe.trigger_kind)
     _check_strategy(recipe, kind)
     trigger = recipe.trigger if recipe.trigger is not None else DEFAULT_TRIGGER

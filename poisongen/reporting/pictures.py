@@ -13,6 +13,7 @@ import numpy.typing as npt
 from poisongen.auditing.scene import is_one_of
 from poisongen.core.resize import resize_image, resize_labels, scaled_size
 from poisongen.datasets.base import Sample
+from poisongen.datasets.label_arrays import read_class_ids
 from poisongen.errors import DataError, OutputError
 from poisongen.files import images
 from poisongen.files.foreign import LARGEST_FILE, Refused, check_picture_size, read_inside, read_out
@@ -85,6 +86,15 @@ def _labels(data: bytes, path: str) -> Array:
     return labels
 
 
+def _label_map(data: bytes, path: str, kind: str, rules: Rules) -> Array:
+    """Return a label file's class IDs, whatever its layout writes them as."""
+    how = rules.layout.kinds[kind]
+    if how.ids is None:
+        return _labels(data, path)  # IDs that no class has are shown, too
+    check_picture_size(data, path)
+    return read_class_ids(how, data, path, rules.classes)
+
+
 def _tried(what: str, notes: list[str], read: Callable[[], Array]) -> Array | None:
     """Return what `read` gives; None, with a note, where it cannot be had."""
     try:
@@ -112,7 +122,7 @@ def look_at_sample(record: SampleRecord, opened: Opened) -> Look:
         return resize_image(np.ascontiguousarray(pixels), size(pixels))
 
     def labels_before(file: FileRecord) -> Array:
-        pixels = _labels(_before(file, opened), file.path)
+        pixels = _label_map(_before(file, opened), file.path, file.kind, opened.rules)
         return resize_labels(pixels, size(pixels))
 
     def after(file: FileRecord) -> bytes:
@@ -123,7 +133,9 @@ def look_at_sample(record: SampleRecord, opened: Opened) -> Look:
         image = _tried("image", notes, lambda: _image(after(image_file), image_file.path))
         old_image = _tried("image before", notes, lambda: image_before(image_file))
     if label_file is not None:
-        labels = _tried("labels", notes, lambda: _labels(after(label_file), label_file.path))
+        labels = _tried(
+            "labels", notes, lambda: _label_map(after(label_file), label_file.path, label_file.kind, opened.rules)
+        )
         old_labels = _tried("labels before", notes, lambda: labels_before(label_file))
     expected = record.expected
     if expected is not None:
@@ -139,11 +151,12 @@ def look_at_skipped(sample: Sample, opened: Opened) -> Look:
     def read(path: str) -> bytes:
         return read_out(opened.places, opened.rules.above + path, path)
 
-    label = next((label.path for label in sample.labels if kinds[label.kind].semantic), None)
+    label = next((label for label in sample.labels if kinds[label.kind].semantic), None)
     image = _tried("image", notes, lambda: _image(read(sample.image), sample.image))
     labels = None
     if label is not None:
-        labels = _tried("labels", notes, lambda: _labels(read(label), label))
+        path, kind = label.path, label.kind
+        labels = _tried("labels", notes, lambda: _label_map(read(path), path, kind, opened.rules))
     return Look(image, None, labels, None, None, None, tuple(notes))
 
 

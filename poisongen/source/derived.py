@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from poisongen.datasets.base import Index, LabelFile, Layout, Sample
+from poisongen.datasets.label_arrays import decode_label_file
 from poisongen.datasets.label_checks import LabelNow
 from poisongen.errors import DataError
-from poisongen.files.images import decode, decode_labels
 from poisongen.files.orientation import AS_STORED, orientation
 from poisongen.recipe.rules import Rules
 from poisongen.source.labels import LabelContents, read_labels
@@ -37,7 +37,7 @@ def _agrees(label: LabelFile, labels: LabelContents, root: Path, rules: Rules) -
     kind = rules.layout.kinds[label.kind]
     try:
         data = read_file(root, label.path)
-        pixels = (decode_labels if kind.flat else decode)(data, root / label.path)
+        pixels = decode_label_file(kind, data, root / label.path)
     except DataError:
         return False
     shape = labels.maps[0].shape
@@ -47,7 +47,7 @@ def _agrees(label: LabelFile, labels: LabelContents, root: Path, rules: Rules) -
         kind=label.kind,
         data=data,
         pixels=pixels,
-        maps={name: labels.arrays[name] for name in labels.semantic},
+        maps=dict(zip(labels.semantic, labels.maps, strict=True)),
         written=False,
         gone=(),
         random=0,

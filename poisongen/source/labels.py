@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from poisongen.core.resize import resize_labels, scaled_size
 from poisongen.datasets.base import LabelKind, Sample
+from poisongen.datasets.label_arrays import class_ids, decode_label_file
 from poisongen.errors import DataError
-from poisongen.files.images import decode, decode_labels
 from poisongen.files.orientation import AS_STORED, orientation, turns_sideways
 from poisongen.recipe.rules import Rules
 from poisongen.source.knowing import Known
@@ -26,12 +26,14 @@ Array = npt.NDArray[Any]
 class LabelContents:
     """A sample's label files: `raw` bytes and decoded `arrays` by kind (documents have no array).
 
-    `semantic` are the kinds that hold raw class IDs; the first of them is the sample's label map.
+    `semantic` are the kinds that say the classes; the first of them is the sample's label map. `ids` are their maps of
+    raw class IDs, where those are not the arrays themselves.
     """
 
     raw: Mapping[str, bytes]
     arrays: Mapping[str, Array]
     semantic: tuple[str, ...]
+    ids: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def first(self) -> str:
@@ -41,7 +43,7 @@ class LabelContents:
     @property
     def maps(self) -> list[npt.NDArray[np.uint8]]:
         """The maps of raw class IDs, the label map first; each (H, W) uint8."""
-        return [self.arrays[kind] for kind in self.semantic]
+        return [self.ids.get(kind, self.arrays[kind]) for kind in self.semantic]
 
     def scaled(self, scale: float) -> LabelContents:
         """Return the arrays at the written size; labels are never interpolated."""
@@ -50,7 +52,8 @@ class LabelContents:
         height, width = self.maps[0].shape
         size = scaled_size(height, width, scale)
         arrays = {kind: resize_labels(array, size) for kind, array in self.arrays.items()}
-        return LabelContents(self.raw, arrays, self.semantic)
+        ids = {kind: resize_labels(array, size) for kind, array in self.ids.items()}
+        return LabelContents(self.raw, arrays, self.semantic, ids)
 
 
 def label_kinds(rules: Rules | Known) -> Mapping[str, LabelKind]:
@@ -75,7 +78,7 @@ def read_labels(
         if maps_only and not kind.semantic:
             continue
         data = read_file(root, label.path)
-        content = data if kind.document else (decode_labels if kind.flat else decode)(data, path)
+        content = data if kind.document else decode_label_file(kind, data, path)
         if not surveyed and (fault := kind.fault(content, rules.classes)):
             raise DataError(path, fault)
         if not surveyed and not kind.document and (turn := orientation(data)) != AS_STORED:
@@ -92,7 +95,10 @@ def read_labels(
                 (height, width), (high, wide) = content.shape[:2], first.shape[:2]
                 raise DataError(path, f"is {width}x{height} px, the sample's first label file {wide}x{high} px")
     semantic = tuple(label.kind for label in sample.labels if kinds[label.kind].semantic)
-    return LabelContents(raw, arrays, semantic)
+    ids = {
+        name: class_ids(kinds[name], arrays[name], rules.classes) for name in semantic if kinds[name].ids is not None
+    }
+    return LabelContents(raw, arrays, semantic, ids)
 
 
 def check_fit(root: Path, image: str, stored: tuple[int, int], turn: int, mask: str, size: tuple[int, ...]) -> None:

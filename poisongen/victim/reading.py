@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from poisongen.core.resize import resize_image, resize_labels
 from poisongen.datasets.base import ClassTable, LabelKind
+from poisongen.datasets.label_arrays import read_class_ids
 from poisongen.errors import DataError
 from poisongen.files.as_seen import as_picture
-from poisongen.files.images import decode_labels, header
+from poisongen.files.images import header
 from poisongen.files.orientation import turns_sideways
 from poisongen.victim.settings import Size
 
@@ -39,10 +40,7 @@ def read_image(path: Path, size: Size | None = None) -> Picture:
 
 def read_raw_labels(path: Path, kind: LabelKind, classes: ClassTable) -> Picture:
     """Return a label map's raw class IDs, (H, W) uint8; DataError if it is unreadable or holds illegal values."""
-    labels = decode_labels(_bytes(path), path)
-    if fault := kind.fault(labels, classes):
-        raise DataError(path, fault)
-    return labels
+    return read_class_ids(kind, _bytes(path), path, classes)
 
 
 def fit_labels(labels: Picture, size: Size | None) -> Picture:
