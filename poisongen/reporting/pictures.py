@@ -18,6 +18,7 @@ from poisongen.errors import DataError, OutputError
 from poisongen.files import images
 from poisongen.files.foreign import LARGEST_FILE, Refused, check_picture_size, read_inside, read_out
 from poisongen.previewing.drawing import as_rgb, nearest_pixel
+from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import FileRecord, SampleRecord, bytes_sha256
 from poisongen.records.roles import own_path
 from poisongen.reporting.opening import Opened
