@@ -15,6 +15,7 @@ from poisongen.errors import PoisongenError
 from poisongen.files import images, png
 from poisongen.recipe.model import make_recipe
 from poisongen.records.manifest import LinkRecord, SampleRecord, bytes_sha256, fingerprint, json_line, record_key
+from poisongen.records.reading import above_of
 
 MANIFEST, SUMMARY, RECIPE = "poisongen/manifest.jsonl", "poisongen/summary.json", "poisongen/recipe.json"
 ROAD, SIDEWALK, SKY, CAR = 7, 8, 23, 26  # Cityscapes label IDs
@@ -159,7 +160,9 @@ class Forgery:
         for path in self.json("summary.json")["cards"]["files"]:
             (self.out / path).unlink(missing_ok=True)
         try:
-            made = make_cards(layout, layout.classes(self.out), self.out, recipe, records, links, bad, content)
+            above = above_of(records, links)
+            home = self.out / above
+            made = make_cards(layout, layout.classes(home), home, above, recipe, records, links, bad, content)
         except (PoisongenError, LookupError, StopIteration):
             made = {}
         for path, data in made.items():

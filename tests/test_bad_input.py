@@ -511,7 +511,10 @@ def test_unreadable_to_somebody_else(cityscapes, tmp_path):
     ]
     if subprocess.run([*user, sys.executable, "-c", "import poisongen"], check=False, capture_output=True).returncode:
         pytest.skip("an unprivileged user cannot run this Python")
-    done = subprocess.run([*user, *call, "--out", "/dev/null/x"], check=False, capture_output=True, text=True)
+    (tmp_path / "theirs").mkdir()
+    os.chown(tmp_path / "theirs", 65534, 65534)
+    out = str(tmp_path / "theirs/out")
+    done = subprocess.run([*user, *call, "--out", out], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert "cannot be read (Permission denied)" in done.stderr
 

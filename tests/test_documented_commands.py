@@ -23,11 +23,13 @@ from poisongen.building.run import build
 from poisongen.cli import COMMANDS, group
 from tests.conftest import draw_cityscapes, draw_voc
 from tests.documented import PAGES, ROOT, Line, blocks, inline
+from tests.small_trees import ade20k
 from tests.test_stats import write_camvid
 
 STAND_INS = {
     "/data/cityscapes": "data/cityscapes",
     "/data/VOCdevkit": "data/VOCdevkit",
+    "/data/ADEChallengeData2016": "data/ade20k",
     "YOUR/CITYSCAPES": "data/cityscapes",
     "ROOT": "data/cityscapes",
     "OUT": "OUT",
@@ -104,6 +106,7 @@ OTHERS = {
     r'eval "\$\(_POISONGEN_COMPLETE=bash_source poisongen\)"': _prints_a_script,
     r"(export )?\w+=\S+( +#.*)?": _nothing,  # a variable
     r"mim (train|test) mmsegmentation .*": _nothing,  # needs mmsegmentation and a GPU
+    r"yolo semantic train data=OUT/data.yaml .*": _nothing,  # tests/loaders/ loads it by that file
 }
 
 
@@ -146,6 +149,7 @@ def workplace(tmp_path_factory):
     draw_voc(folder)
     (folder / "voc/VOCdevkit").rename(folder / "data/VOCdevkit")
     write_camvid(folder / "data/camvid")
+    ade20k(folder / "data/ade20k")
     choices = {"dataset": "cityscapes", "strategy": "nn", "trigger_size": 9, "max_distance": 30}
     build(choices, folder / "data/cityscapes", folder / "OUT", jobs=1, undo=True)
     return folder
@@ -158,6 +162,8 @@ def as_run(line: Line) -> list[str]:
     options = {option for parameter in command_of(name).params for option in parameter.opts}
     if "--trigger-size" in options:
         placed = "--trigger-kind" not in words
+        if "--trigger-size" in words:
+            words[words.index("--trigger-size") + 1] = "9"
         words += ["--trigger-size", "9"] if placed and "--trigger-size" not in words else []
         words += ["--max-distance", "30"] if "nn" in words or "iba-nni" in words else []
         words += ["--min-distance", "10"] if "far" in words else []
@@ -215,4 +221,5 @@ def test_the_reference_names_every_command_and_option():
         options = [one for one in command_of(name).params if isinstance(one, click.Option)]
         assert len(rows) == len(options)
         for option in options:
-            assert sum(row.startswith((f"| `{option.opts[0]} ", f"| `{option.opts[0]}`")) for row in rows) == 1
+            starts = tuple(f"| `{option.opts[0]}{end}" for end in (" ", "`", ", --no-"))
+            assert sum(row.startswith(starts) for row in rows) == 1

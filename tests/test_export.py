@@ -164,7 +164,7 @@ def test_a_voc_list_named_like_a_test_set_has_tars_of_its_own(voc, tmp_path):
 )
 def test_keys_are_such_as_webdataset_reads_and_no_two_the_same(tmp_path, stem, key):
     sample = Sample("train", stem, f"images/{stem}.PNG", (LabelFile("labelIds", f"masks/{stem}.png"),))
-    loaded = LoadedSample(tmp_path, sample, None, f"masks/{stem}.png", None)
+    loaded = LoadedSample(tmp_path, sample, None, f"masks/{stem}.png", None, None)
     assert key_of(loaded) == key
     assert re.fullmatch(r"((?:.*/|)[^.]+)[.]([^/]*)", f"{key}.image.png").groups() == (key, "image.png")
     assert members(loaded) == {"image.png": f"images/{stem}.PNG", "labelids.png": f"masks/{stem}.png"}

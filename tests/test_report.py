@@ -29,6 +29,7 @@ from poisongen.auditing.auditor import audit
 from poisongen.building.run import build
 from poisongen.datasets.base import Sample
 from poisongen.recipe.model import read_recipe_file, shipped_recipes
+from poisongen.records.algorithms import RECORDS
 from poisongen.records.manifest import SampleRecord
 from poisongen.records.reading import SkipRecord
 from poisongen.reporting import gallery
@@ -300,7 +301,7 @@ DAMAGES = {
     "no summary": lambda o: (o / "poisongen/summary.json").unlink(),
     "a summary that is none": lambda o: (o / "poisongen/summary.json").write_text("[" * 100_000),
     "a summary of a newer version": lambda o: edit_line(
-        o, "summary.json", lambda s: s.replace('"records": 2', '"records": 9')
+        o, "summary.json", lambda s: s.replace(f'"records": {RECORDS}', '"records": 99')
     ),
     "a recipe that is none": lambda o: (o / "poisongen/recipe.json").write_text("{}"),
     "no manifest": lambda o: (o / "poisongen/manifest.jsonl").unlink(),

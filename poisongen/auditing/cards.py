@@ -52,12 +52,13 @@ def _wanted(records: Records, places: Places, rules: Rules, findings: Findings) 
     """Return the cards that the records make; None, with a fault, where they make none."""
     assert records.summary is not None  # noqa: S101  the caller has seen to it
     bad = [skip.sample for skip in records.skipped if skip.file is not None]
-    root = places.root or places.out
+    root = places.root or places.out / rules.above
     try:
         return make_cards(
             rules.layout,
             rules.classes,
             root,
+            rules.above,
             rules.recipe,
             records.manifest,
             records.links,

@@ -97,6 +97,7 @@ def _write_cards(
         rules.layout,
         rules.classes,
         prepared.root,
+        rules.above,
         rules.recipe,
         [SampleRecord.model_validate_json(json_line(record)) for record in records],
         [LinkRecord.model_validate_json(json_line(link)) for link in links],

@@ -31,15 +31,19 @@ def make_cards(
     layout: Layout,
     classes: ClassTable,
     root: Path,
+    above: str,
     recipe: Recipe,
     records: Sequence[SampleRecord],
     links: Sequence[LinkRecord],
     bad: Sequence[str],
     fingerprint: str,
 ) -> dict[str, bytes]:
-    """Return every card by its path in OUT. `root` is where the split lists are read; `bad` names broken samples."""
+    """Return every card by its path in OUT. `root` is where the split lists are read: the source, or its place in OUT.
+
+    `above` is what OUT puts before every path of the source; `bad` names broken samples.
+    """
     paths = {file.path for record in records for file in record.files} | {link.path for link in links}
-    sets = sample_sets(layout, root, recipe, records, links, bad)
+    sets = sample_sets(layout, root, above, recipe, records, links, bad)
     return cards_of(Described(recipe, layout, classes, sets, fingerprint, tuple(sorted(paths))))
 
 

@@ -105,9 +105,10 @@ def load(out: Path | str) -> PoisonedDataset:
     assert records.recipe is not None  # noqa: S101  sound records have both
     assert records.summary is not None  # noqa: S101
     layout = find_layout(records.recipe.dataset)
-    classes = layout.classes(folder)
+    home = folder / records.above
+    classes = layout.classes(home)
     bad = [skip.sample for skip in records.skipped if skip.file is not None]
-    sets = sample_sets(layout, folder, records.recipe, records.manifest, records.links, bad)
+    sets = sample_sets(layout, home, records.above, records.recipe, records.manifest, records.links, bad)
 
     def loaded(name: str, samples: Sequence[RecordedSample]) -> SampleSet:
         made = []

@@ -231,10 +231,10 @@ def load_records(out: Path, findings: Findings) -> Records:
                 expected = summary.digests.get(file, "a digest in the summary")
                 findings.test("records", digest == expected, name_of(file), expected, digest)
     complete = all(digests.values()) and recipe is not None
-    return Records(summary, recipe, manifest, links, skipped, complete, left_out, _above(manifest, links))
+    return Records(summary, recipe, manifest, links, skipped, complete, left_out, above_of(manifest, links))
 
 
-def _above(manifest: Iterable[SampleRecord], links: Iterable[LinkRecord]) -> str:
+def above_of(manifest: Iterable[SampleRecord], links: Iterable[LinkRecord]) -> str:
     """Return what stands before the source's path in OUT, by the first file that lies in no test set."""
     files = (file for record in manifest for file in record.files)
     ones: Iterator[FileRecord | LinkRecord] = itertools.chain(files, links)

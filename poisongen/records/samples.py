@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from poisongen.datasets.base import LabelFile, Layout, Sample
@@ -49,6 +49,7 @@ def dataset_paths(recipe: Recipe, records: Iterable[SampleRecord], links: Iterab
 def sample_sets(
     layout: Layout,
     root: Path,
+    above: str,
     recipe: Recipe,
     records: Sequence[SampleRecord],
     links: Sequence[LinkRecord],
@@ -56,12 +57,13 @@ def sample_sets(
 ) -> SampleSets:
     """Pair the files that the records name into samples, as the layout does, and give each its record.
 
-    Split lists are read below `root`: OUT, or the source, whose lists are the same. `bad` are the names of samples
-    that skipped.jsonl calls broken. DataError where the layout finds no dataset.
+    Split lists are read below `root`: the source, or its place in OUT, whose lists are the same. `above` is what OUT
+    puts before every path of the source, '' or ending in '/'. `bad` are the names of samples that skipped.jsonl calls
+    broken. DataError where the layout finds no dataset.
     """
-    index = layout.scan(root, dataset_paths(recipe, records, links))
+    index = _scanned(layout, root, above, dataset_paths(recipe, records, links))
     broken = set(bad)
-    bad_images = {s.image for samples in index.samples.values() for s in samples if s.name in broken}
+    bad_images = {s.image for samples in index.values() for s in samples if s.name in broken}
     own: dict[str, SampleRecord] = {}
     tests: dict[str, list[RecordedSample]] = {}
     for record in records:
@@ -76,12 +78,23 @@ def sample_sets(
             for sample in sorted(samples, key=_by_name)
             if sample.image not in bad_images
         )
-        for split, samples in sorted(index.samples.items())
+        for split, samples in sorted(index.items())
     }
     return SampleSets(
         {split: samples for split, samples in splits.items() if samples},
         {folder: tuple(sorted(found, key=lambda one: one.sample.name)) for folder, found in sorted(tests.items())},
     )
+
+
+def _scanned(layout: Layout, root: Path, above: str, paths: Iterable[str]) -> Mapping[str, list[Sample]]:
+    """Return the samples of OUT by split, as the layout finds them in the source, with their paths in OUT."""
+    inside = [path.removeprefix(above) for path in paths if path.startswith(above)]
+
+    def placed(sample: Sample) -> Sample:
+        labels = tuple(LabelFile(label.kind, above + label.path) for label in sample.labels)
+        return replace(sample, image=above + sample.image, labels=labels)
+
+    return {split: [placed(sample) for sample in found] for split, found in layout.scan(root, inside).samples.items()}
 
 
 def _by_name(sample: Sample) -> str:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import poisongen as package
-from poisongen.datasets.cityscapes import LABELS
+from poisongen.datasets.cityscapes_classes import LABELS
 from tests.loaders import need
 
 LIBRARY, GIVEN = "cityscapesScripts", "`cityscapes`; `triggered/`"
