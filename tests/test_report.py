@@ -491,12 +491,12 @@ def record_of(number: int, role: str, distance: float | None, pixels: int) -> Sa
     )
 
 
-RECORDS = st.lists(
+DRAWN = st.lists(
     st.tuples(st.sampled_from(SHOWN_ROLES), st.none() | st.integers(0, 9).map(float), st.integers(0, 9)), max_size=40
 )
 
 
-@given(RECORDS, st.integers(1, 60))
+@given(DRAWN, st.integers(1, 60))
 def test_the_chosen_are_the_extremes_and_some_of_every_role(drawn, number):
     records = [record_of(n, *one) for n, one in enumerate(drawn)]
     cases = choose(records, number)
