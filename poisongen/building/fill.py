@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from poisongen.building.early import Early, carry_out
-from poisongen.building.plan import Link, Plan
+from poisongen.building.laying_out import Link
+from poisongen.building.plan import Plan
 from poisongen.building.prepared import Prepared
 from poisongen.building.sample import Task
 from poisongen.building.staging import Staging

@@ -10,6 +10,7 @@ from typing import Any
 
 from poisongen.building.complaints import advice_on, check_disjoint, check_split, first_of
 from poisongen.building.early import Early, untriggered_task
+from poisongen.building.laying_out import Link, lay_out
 from poisongen.building.placer import Placer, negative_tasks, poisoned_tasks
 from poisongen.building.sample import Task
 from poisongen.building.selection import (
@@ -23,30 +24,14 @@ from poisongen.building.selection import (
     with_victims,
 )
 from poisongen.building.survey import Surveyed, survey
-from poisongen.building.tables import TableTask, table_tasks
+from poisongen.building.tables import TableTask
 from poisongen.datasets.base import Index, Layout, Problem, Sample
 from poisongen.errors import DataError
 from poisongen.recipe.model import Recipe
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import FOLDER, NEGATIVE, TRIGGERED, Role
-from poisongen.records.roles import changes_labels
-from poisongen.source.label_like import label_like, named_labels
 from poisongen.source.listing import SourceFile
 from poisongen.source.pairing import pair_files
-
-
-@dataclass(frozen=True)
-class Link:
-    """A file of OUT that is the source's own: `path` in OUT, `source` below the root.
-
-    `is_label`: it is never linked, so that what rewrites labels in OUT cannot reach the source.
-    """
-
-    path: str
-    source: str
-    size: int
-    pixels_sha256: str | None = None
-    is_label: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,27 +65,6 @@ class Plan:
         return dict(sorted(Counter(skip["reason"] for skip in self.skipped).items()))
 
 
-def _label_like(
-    paths: Sequence[str],
-    index: Index,
-    tasks: Sequence[Task],
-    tables: Sequence[TableTask],
-    root: Path,
-    rules: Rules,
-) -> tuple[str, ...]:
-    """Return the label-like files of the samples whose labels are changed."""
-
-    def read(path: str, most: int) -> bytes | None:
-        try:
-            with (root / path).open("rb") as file:
-                return file.read(most)
-        except OSError:
-            return None
-
-    changed = [task.sample.name for task in tasks if changes_labels(task.role, task.sample.split, rules)]
-    return tuple(label_like(paths, index, changed, read, [table.path for table in tables]))
-
-
 def _other_tasks(
     with_trigger: Sequence[Task], train: Sequence[Sample], found: Mapping[str, Surveyed], rules: Rules
 ) -> list[Task]:
@@ -131,8 +95,56 @@ def make_plan(
     DataError for the first bad file, if the recipe does not skip them; ChoiceError where splits, victims or
     eligible positions are missing.
     """
+    _check_clean([file.path for file in files], root, rules.recipe)
+    read = _read(layout, root, files, rules, jobs, progress, early)
+    train, found = read.index.samples[rules.recipe.train_split], read.found
+    placer = Placer(root, rules, found, jobs, progress)
+    chosen = _choose(read, rules, placer)
+    tasks = sorted((*chosen.tasks, *_other_tasks(chosen.tasks, train, found, rules)), key=_by_name_and_role)
+    skipped = sorted((*placer.skipped, *map(_bad, read.problems)), key=_by_name_role_and_file)
+    rest = lay_out(layout, root, files, read.index, tasks, read.surveyed, found, rules)
+    return Plan(
+        tasks=tuple(tasks),
+        skipped=tuple(skipped),
+        links=rest.links,
+        made=rest.made,
+        counts=_counts(read, chosen, tasks, rules)
+        | {"skipped": len(skipped), "label_like": len(rest.label_like)}
+        | ({"left_out": len(rest.left_out)} if rest.left_out else {}),
+        bytes_written=rest.bytes_written,
+        pairs=pairs_of(rules, train, found),
+        label_like=rest.label_like,
+        left_out=rest.left_out,
+        tables=rest.tables,
+    )
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the survey found: samples, those `found` to be sound by image, and the order that candidates are taken in.
+
+    `wanted` is how many are to be poisoned.
+    """
+
+    index: Index
+    order: Sequence[Sample]
+    wanted: int
+    surveyed: Mapping[str, Surveyed]
+    found: Mapping[str, Surveyed]
+    problems: Sequence[Problem]
+
+
+def _read(
+    layout: Layout,
+    root: Path,
+    files: Sequence[SourceFile],
+    rules: Rules,
+    jobs: int,
+    progress: bool,
+    early: Early | None,
+) -> _Read:
+    """Pair the files into samples, and read every label. DataError for a bad file, ChoiceError for missing splits."""
     recipe, paths = rules.recipe, [file.path for file in files]
-    _check_clean(paths, root, recipe)
     index = pair_files(layout, root, paths)
     check_split(index, recipe.train_split, "--train-split", root)
     train = index.samples[recipe.train_split]
@@ -148,49 +160,23 @@ def make_plan(
         raise first_of(problems, root, advice_on(problems, train))
     if odd := {path for facts in surveyed.values() for path in facts.odd}:
         index = pair_files(layout, root, [path for path in paths if path not in odd])
-        train = index.samples[recipe.train_split]
-        order = drawn_order(train, recipe.seed)
+        order = drawn_order(index.samples[recipe.train_split], recipe.seed)
     bad_samples = {problem.sample for problem in problems}
     found = {image: facts for image, facts in surveyed.items() if facts.sample.name not in bad_samples}
-    placer = Placer(root, rules, found, jobs, progress)
-    chosen = _choose(index, order, found, problems, wanted, rules, placer)
-    tasks = sorted((*chosen.tasks, *_other_tasks(chosen.tasks, train, found, rules)), key=_by_name_and_role)
-    skipped = sorted((*placer.skipped, *map(_bad, problems)), key=_by_name_role_and_file)
-    tables = table_tasks(layout, paths, tasks, root, rules)
-    like = _label_like(paths, index, tasks, tables, root, rules)
-    left_out = tuple(path for path in like if path not in layout.shared)  # without its classes OUT is no dataset
-    sizes = {file.path: file.size for file in files}
-    tally = Counter(task.role for task in tasks)
-    test_sets = {task.prefix for task in tasks if task.prefix}
-    labels = frozenset(named_labels(paths, index))
-    apart = {*left_out, *(table.path for table in tables)}
-    rest = [file for file in files if file.path not in apart]
-    links = _links(tasks, rest, surveyed, found, labels, rules) + _shared_links(layout, rest, labels, test_sets, rules)
-    negative = {"negative": tally["negative"]} if recipe.has_negatives else {}
-    return Plan(
-        tasks=tuple(tasks),
-        skipped=tuple(skipped),
-        links=links,
-        made=_made(layout, root, tasks, paths, test_sets, rules),
-        counts={
-            "train_samples": len(train),
-            "train_candidates": chosen.candidates,
-            "test_samples": len(index.samples[recipe.test_split]) if recipe.test_split != "none" else 0,
-            "test_with_victim": chosen.test_with_victim,
-            **{role: tally[role] for role in ("poisoned", "prl", "triggered", "completed")},
-            **negative,
-            "skipped": len(skipped),
-            "label_like": len(like),
-            **({"left_out": len(left_out)} if left_out else {}),
-        },
-        bytes_written=sum(_estimate(task, sizes, rules) for task in tasks)
-        + sum(link.size for link in links if link.is_label)
-        + sum(sizes[table.path] for table in tables),
-        pairs=pairs_of(rules, train, found),
-        label_like=like,
-        left_out=left_out,
-        tables=tables,
-    )
+    return _Read(index, order, wanted, surveyed, found, problems)
+
+
+def _counts(read: _Read, chosen: _Chosen, tasks: Sequence[Task], rules: Rules) -> dict[str, int]:
+    """Return how many samples the splits hold and what becomes of them."""
+    recipe, tally = rules.recipe, Counter(task.role for task in tasks)
+    counts = {
+        "train_samples": len(read.index.samples[recipe.train_split]),
+        "train_candidates": chosen.candidates,
+        "test_samples": len(read.index.samples[recipe.test_split]) if recipe.test_split != "none" else 0,
+        "test_with_victim": chosen.test_with_victim,
+        **{role: tally[role] for role in ("poisoned", "prl", "triggered", "completed")},
+    }
+    return counts | ({"negative": tally["negative"]} if recipe.has_negatives else {})
 
 
 @dataclass(frozen=True)
@@ -202,24 +188,17 @@ class _Chosen:
     test_with_victim: int
 
 
-def _choose(
-    index: Index,
-    order: Sequence[Sample],
-    found: Mapping[str, Surveyed],
-    problems: Sequence[Problem],
-    wanted: int,
-    rules: Rules,
-    placer: Placer,
-) -> _Chosen:
+def _choose(read: _Read, rules: Rules, placer: Placer) -> _Chosen:
     """Choose who is poisoned, who is a negative, and who stands in the test sets with a trigger."""
-    recipe, train = rules.recipe, index.samples[rules.recipe.train_split]
+    recipe, found, order = rules.recipe, read.found, read.order
+    train = read.index.samples[recipe.train_split]
     ordered = candidates(order, found, rules)
-    poisoned = poisoned_tasks(train, ordered, found, problems, wanted, rules, placer)
+    poisoned = poisoned_tasks(train, ordered, found, read.problems, read.wanted, rules, placer)
     taken = {task.sample.name for task in poisoned}
     left = [sample for sample in with_victims(order, found, recipe.min_victim_pixels) if sample.name not in taken]
     free = [sample for sample in left if may_be_negative(sample, found, rules)]
     negatives = negative_tasks(free, wanted_negatives(rules, len(poisoned)), rules, placer)
-    test = index.samples[recipe.test_split] if recipe.test_split != "none" else ()
+    test = read.index.samples[recipe.test_split] if recipe.test_split != "none" else ()
     having = with_victims(test, found, 1)
     triggered = placer.place([s for s in having if rules.holds(found[s.image].classes, None)], "triggered")
     failing = [sample for sample in having if may_be_negative(sample, found, rules)]
@@ -249,60 +228,3 @@ def _bad(problem: Problem) -> dict[str, Any]:
     """Return the line of skipped.jsonl for a file that is bad."""
     where = {"sample": problem.sample, "split": problem.split, "reason": "bad file", "file": problem.path}
     return where | {"problem": problem.text}
-
-
-def _made(
-    layout: Layout, root: Path, tasks: Sequence[Task], paths: Sequence[str], prefixes: set[str], rules: Rules
-) -> dict[str, bytes]:
-    """Return the small files that build makes itself: the split lists of the test sets, by path in OUT."""
-    made: dict[str, bytes] = {}
-    for prefix in sorted(prefixes):
-        samples = [task.sample for task in tasks if task.prefix == prefix]
-        files = layout.split_files(root, rules.recipe.test_split, paths, samples)
-        made |= {f"{prefix}{rules.above}{path}": data for path, data in files.items()}
-    return dict(sorted(made.items()))
-
-
-def _links(
-    tasks: Sequence[Task],
-    files: Sequence[SourceFile],
-    surveyed: Mapping[str, Surveyed],
-    found: Mapping[str, Surveyed],
-    labels: frozenset[str],
-    rules: Rules,
-) -> tuple[Link, ...]:
-    """Return every file that OUT takes from the source as it is, less those of the tasks' own samples.
-
-    Bad samples stay as they are in the source, except in a scaled dataset, where they would have the wrong size.
-    """
-    taken = {path for task in tasks if not task.prefix for path in task.sample.paths}
-    if rules.recipe.scale != 1:
-        taken |= {path for image, facts in surveyed.items() if image not in found for path in facts.sample.paths}
-    digests = {path: digest for facts in surveyed.values() for path, digest in facts.digests.items()}
-    return tuple(
-        Link(rules.above + file.path, file.path, file.size, digests.get(file.path), file.path in labels)
-        for file in files
-        if file.path not in taken
-    )
-
-
-def _shared_links(
-    layout: Layout, files: Sequence[SourceFile], labels: frozenset[str], prefixes: set[str], rules: Rules
-) -> tuple[Link, ...]:
-    """Return the links for files of the root that the test sets with a trigger need as well: a class table, say."""
-    shared = [file for file in files if file.path in layout.shared]
-    return tuple(
-        Link(f"{prefix}{rules.above}{file.path}", file.path, file.size, is_label=file.path in labels)
-        for prefix in sorted(prefixes)
-        for file in shared
-    )
-
-
-def _estimate(task: Task, sizes: Mapping[str, int], rules: Rules) -> int:
-    """Return roughly what a task writes, in bytes: changed files are as large as the source's, labels are copies."""
-    area = rules.recipe.scale**2
-    written = sizes[task.sample.image] if task.place is not None or area != 1 else 0
-    written += sum(sizes[label.path] for label in task.sample.labels)
-    if task.completions:
-        written += min(sizes[label.path] for label in task.sample.labels)
-    return int(written * area)
