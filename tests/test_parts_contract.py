@@ -323,6 +323,7 @@ def test_what_was_tampered_with_is_found(name, roots, tmp_path):
     assert ("no_negative" in changed) == ("only_if" in case.choices or "decoy" in case.choices)
 
 
+@pytest.mark.slow
 def test_a_killed_build_of_parts_is_finished_by_the_same_command(roots, tmp_path):
     choices = {
         **BASE["cityscapes"],

@@ -40,7 +40,9 @@ BAD += [
 ]
 
 
-@pytest.mark.parametrize(("split", "every"), [("train", 1), ("val", 4)])
+@pytest.mark.parametrize(
+    ("split", "every"), [pytest.param("train", 1, marks=pytest.mark.slow), ("train", 4), ("val", 4)]
+)
 def test_audit_agrees_that_a_sample_was_bad_whichever_of_its_files_is(split, every, cityscapes, poisongen, tmp_path):
     clean = tmp_path / "clean"
     cityscapes.rename(clean)

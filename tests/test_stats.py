@@ -147,7 +147,7 @@ def by_building(root, choices, victim, target, split):
 
 
 @pytest.mark.parametrize("what", PLACINGS)
-@pytest.mark.parametrize("dataset", ["folder", "camvid"])
+@pytest.mark.parametrize("dataset", ["folder", pytest.param("camvid", marks=pytest.mark.slow)])
 def test_what_could_be_poisoned_is_what_a_build_poisons(what, dataset, trees):
     choices = {"dataset": dataset, **PLACINGS[what]}
     found = package.stats(trees[dataset], choices, jobs=1)
@@ -311,6 +311,7 @@ def test_the_plot_by_its_suffix_and_the_same_each_time(suffix, magic, poisongen,
         assert text.count(">nothing<") == 0  # void
 
 
+@pytest.mark.slow
 @needs_matplotlib
 def test_a_plot_of_odd_names_many_classes_and_nothing(poisongen, tmp_path):
     names = ["$x^$", "<b>&amp;", "\\frac{", "日本", "_", "%s{0}"]

@@ -153,7 +153,7 @@ FULL = {
 
 
 @pytest.mark.parametrize("command", FULL)
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_full_disk_is_one_line_for_every_command(command, jobs, poisongen, cityscapes, tmp_path):
     if command in ("restore", "report"):
         assert poisongen("build", *SMALL_CITYSCAPES, "--root", cityscapes, "--jobs", 1, "--out", "out").code == 0

@@ -65,7 +65,7 @@ def test_orientation_is_what_readers_make_of_it(turn, form):
 
 @pytest.mark.parametrize("turn", range(1, 9))
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
-@pytest.mark.parametrize("scale", [1, 0.5])
+@pytest.mark.parametrize("scale", [1, pytest.param(0.5, marks=pytest.mark.slow)])
 def test_the_recorded_box_is_where_a_reader_sees_the_trigger(turn, form, scale, poisongen, tmp_path):
     root = write_folder(tmp_path / "root", turn, form)
     result = poisongen("build", *FOLDER, "--rate", 1, "--root", root, "--out", "out", "--scale", scale, "--jobs", 1)

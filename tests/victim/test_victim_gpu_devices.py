@@ -239,7 +239,7 @@ def test_the_report_says_how_it_was_computed(few, folders, tmp_path):
         shown[options] = (model["precision"], model["flip"])
     assert shown == {(): ("fp32", False), ("--flip",): ("fp32", True), ("--amp", "bf16"): ("bf16", False)}
     text = CliRunner().invoke(command, [*call, "--flip"], catch_exceptions=False).output
-    assert "unet (tu-mobilenetv4_conv_small_050) on CPU, 1 threads, fp32, averaged with the mirrored picture" in text
+    assert "unet (tu-mobilenetv4_conv_small_050) on CPU, 1 thread, fp32, averaged with the mirrored picture" in text
     refused = CliRunner().invoke(command, ["--predictions", str(tmp_path), "--data", str(built), "--flip"])
     assert isinstance(refused.exception, ChoiceError)
     assert "--flip: predictions that are written" in str(refused.exception)
