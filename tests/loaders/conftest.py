@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from PIL import Image
 
 import poisongen as package
 from tests.conftest import draw_cityscapes, draw_voc
+from tests.loaders import need
 from tests.test_cards import draw_folder
 
 CHOICES = {"rate": 0.3, "trigger_size": 9}
@@ -23,6 +27,19 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings("ignore"))
+
+
+@pytest.fixture(scope="session")
+def mmseg():
+    """mmsegmentation's datasets, with its readers registered; mmcv's compiled operators are stood in for."""
+    need("mmcv")
+    if importlib.util.find_spec("mmcv._ext") is None:
+        sys.modules.setdefault("mmcv._ext", mock.MagicMock())
+    datasets = need("mmseg.datasets")
+    from mmseg.utils import register_all_modules
+
+    register_all_modules()
+    return datasets
 
 
 @pytest.fixture(scope="session")

@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from unittest import mock
-
 import numpy as np
-import pytest
 
-from tests.loaders import need
 from tests.loaders.conftest import every_set
 
 LIBRARY, GIVEN = "mmsegmentation", "`cityscapes`, `voc`, `camvid`, `folder`; `triggered/`"
 RESULT = "`CityscapesDataset`, `PascalVOCDataset` and `BaseSegDataset` give every image with its label map"
-
-
-@pytest.fixture(scope="module")
-def classes():
-    need("mmcv")
-    if importlib.util.find_spec("mmcv._ext") is None:
-        sys.modules.setdefault("mmcv._ext", mock.MagicMock())
-    datasets = need("mmseg.datasets")
-    from mmseg.utils import register_all_modules
-
-    register_all_modules()
-    return datasets
 
 
 PIPELINE = [{"type": "LoadImageFromFile"}, {"type": "LoadAnnotations"}]
@@ -43,16 +25,16 @@ def check(dataset, samples, kind):
     assert len(seen) == len(by_image)
 
 
-def test_cityscapes(classes, cityscapes_out):
+def test_cityscapes(mmseg, cityscapes_out):
     for root, split, samples in every_set(cityscapes_out):
         prefix = {"img_path": f"leftImg8bit/{split}", "seg_map_path": f"gtFine/{split}"}
-        dataset = classes.CityscapesDataset(data_root=str(root), data_prefix=prefix, pipeline=PIPELINE)
+        dataset = mmseg.CityscapesDataset(data_root=str(root), data_prefix=prefix, pipeline=PIPELINE)
         check(dataset, samples, "labelTrainIds")
 
 
-def test_voc(classes, voc_out):
+def test_voc(mmseg, voc_out):
     for root, split, samples in every_set(voc_out):
-        dataset = classes.PascalVOCDataset(
+        dataset = mmseg.PascalVOCDataset(
             data_root=str(root / "VOCdevkit/VOC2012"),
             data_prefix={"img_path": "JPEGImages", "seg_map_path": "SegmentationClass"},
             ann_file=f"ImageSets/Segmentation/{split}.txt",
@@ -61,11 +43,11 @@ def test_voc(classes, voc_out):
         check(dataset, samples, "SegmentationClass")
 
 
-def test_plain_folders(classes, camvid_out, folder_out):
+def test_plain_folders(mmseg, camvid_out, folder_out):
     for out, name in ((camvid_out, "camvid"), (folder_out, "folder")):
         for root, split, samples in every_set(out):
             images, labels = (split, f"{split}annot") if name == "camvid" else (f"images/{split}", f"masks/{split}")
-            dataset = classes.BaseSegDataset(
+            dataset = mmseg.BaseSegDataset(
                 data_root=str(root),
                 data_prefix={"img_path": images, "seg_map_path": labels},
                 img_suffix=".png",

@@ -1,15 +1,7 @@
-"""mmsegmentation's own dataset classes hand out of OUT what the manifest says, for every layout that it has one for.
-
-They are run with mmcv-lite, which has no compiled operators: what mmseg imports of `mmcv.ops` is left empty, as no
-dataset uses it. Skipped where mmsegmentation is not installed (`pip install --no-deps mmsegmentation mmcv-lite==2.1.0`,
-with mmengine, addict, prettytable, ftfy, regex, rich, termcolor, yapf, platformdirs).
-"""
+"""mmsegmentation's own dataset classes hand out of OUT what the manifest says, for every layout that it has one for."""
 
 from __future__ import annotations
 
-import importlib
-import sys
-import types
 import warnings
 
 import numpy as np
@@ -18,6 +10,10 @@ from PIL import Image
 
 from tests.conftest import manifest
 from tests.small_trees import CAR, ROAD, TREES
+
+LIBRARY = "mmsegmentation"
+GIVEN = "`ade20k`, `cocostuff`, `bdd100k`, `mapillary`, `pascal-context`, `acdc`, `loveda`, `potsdam`, `vaihingen`"
+RESULT = "its class for each layout gives every image with its label map, under its own class names and colours"
 
 SPECS = {  # tree: mmseg's class, image folder and map folder of a split, split list; the configurations of mmseg 1.2
     "ade20k": ("ADE20KDataset", "images/{}", "annotations/{}", "", ("training", "validation")),
@@ -34,30 +30,6 @@ SPECS = {  # tree: mmseg's class, image folder and map folder of a split, split 
     "potsdam": ("PotsdamDataset", "img_dir/{}", "ann_dir/{}", "", ("train", "val")),
     "vaihingen": ("ISPRSDataset", "img_dir/{}", "ann_dir/{}", "", ("train", "val")),
 }  # fmt: skip
-
-
-class _NoOperators(types.ModuleType):
-    """A stand-in for `mmcv.ops`: every operator is an empty class."""
-
-    def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return type(name, (), {})
-
-
-@pytest.fixture(scope="module")
-def mmseg():
-    """mmsegmentation's datasets, with its reader of label maps registered."""
-    for name in ("mmcv", "mmengine", "mmseg"):
-        if importlib.util.find_spec(name) is None:
-            pytest.skip(f"{name} is not installed")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if importlib.util.find_spec("mmcv._ext") is None:
-            sys.modules.setdefault("mmcv.ops", _NoOperators("mmcv.ops"))
-        datasets = importlib.import_module("mmseg.datasets")
-        importlib.import_module("mmseg.utils").register_all_modules()
-    return datasets
 
 
 def items(mmseg, root, spec, split):
