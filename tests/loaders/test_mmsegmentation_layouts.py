@@ -11,8 +11,10 @@ from PIL import Image
 from tests.conftest import manifest
 from tests.small_trees import CAR, ROAD, TREES
 
-LIBRARY = "mmsegmentation"
-GIVEN = "`ade20k`, `cocostuff`, `bdd100k`, `mapillary`, `pascal-context`, `acdc`, `loveda`, `potsdam`, `vaihingen`"
+LIBRARY, GIVEN = (
+    "mmsegmentation",
+    "`ade20k`, `cocostuff`, `bdd100k`, `mapillary`, `pascal-context`, `acdc`, `loveda`, `potsdam`, `vaihingen`",
+)
 RESULT = "its class for each layout gives every image with its label map, under its own class names and colours"
 
 SPECS = {  # tree: mmseg's class, image folder and map folder of a split, split list; the configurations of mmseg 1.2
