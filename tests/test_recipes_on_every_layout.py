@@ -54,6 +54,10 @@ REFUSED = {
 }
 
 
+NOT_ON_REAL_FRAMES = ("ftrojan", "tact")
+"""Attacks on CamVid that drawn scenes are for: JPEG erases the one, all frames of `val` have persons for the other."""
+
+
 class Case(NamedTuple):
     """An attack on a layout: its choices, and whether they are a shipped recipe's own."""
 
@@ -266,10 +270,11 @@ def test_some_attacks_keep_every_promise(name, small, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if (case.attack, case.layout) not in REFUSED])
-def test_every_attack_keeps_every_promise_on_every_layout(name, sources, tmp_path):
+def test_every_attack_keeps_every_promise_on_every_layout(name, small, sources, tmp_path):
     if CASES[name].choices.get("trigger_kind") == "wavelet":
         pytest.importorskip("pywt")
-    _prove(CASES[name], sources[CASES[name].layout], tmp_path)
+    drawn = name.removesuffix("-camvid") in NOT_ON_REAL_FRAMES
+    _prove(CASES[name], (small if drawn else sources)[CASES[name].layout], tmp_path)
 
 
 @pytest.mark.parametrize(("attack", "layout"), REFUSED)
