@@ -6,7 +6,7 @@ Needs scikit-learn (extra `scan`), which is loaded here only.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +28,10 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Seen:
-    """How often cells of a sample look like one class and are labelled another, out of fold.
+    """How often cells of a sample look like one class and are labelled another, or the same, out of fold.
 
     Entry k says that `cells[k]` cells of sample `sample[k]` look like class `looks[k]` and are labelled `labelled[k]`,
-    for pairs of different classes that occur. `present` (samples, classes) counts the cells labelled with each of
+    for all that occur. `present` (samples, classes) counts the cells labelled with each of
     `classes` (raw IDs, ascending). `right` is the share of cells that look like what they are labelled.
     """
 
@@ -50,8 +50,11 @@ def require_sklearn() -> None:
         raise ChoiceError("scan needs scikit-learn, which is not installed: pip install scikit-learn")
 
 
-def look_out_of_fold(grids: Sequence[Cells], seed: int = 0) -> Seen | None:
+def look_out_of_fold(grids: Sequence[Cells], apart: Collection[int] = (), seed: int = 0) -> Seen | None:
     """Train on two thirds of the samples, look at the others, three times over; None where there is too little.
+
+    Nothing is learned from samples (places) that are kept `apart`: what is in them would be learned as any other thing
+    is, a backdoor included.
 
     A class counts as seen in a cell where its probability is above the mean that the cells so labelled have (confident
     learning: Northcutt, Jiang, Chuang, JAIR 2021), and above that of every other class that passes its own mean.
@@ -63,11 +66,15 @@ def look_out_of_fold(grids: Sequence[Cells], seed: int = 0) -> Seen | None:
         return None
     draw = np.random.default_rng(seed)
     fold = draw.permutation(len(grids)) % FOLDS
+    taught = np.ones(len(grids), bool)
+    taught[list(apart)] = False
+    if min(int((taught & (fold != number)).sum()) for number in range(FOLDS)) < _LEAST // 2:
+        taught[:] = True
     weights = np.where(counts > 0, np.maximum(counts, 1) ** -_BALANCE, 0.0)
     parts: list[npt.NDArray[np.int64]] = []
     right = whole = 0
     for number in range(FOLDS):
-        train = [grids[at] for at in np.flatnonzero(fold != number)]
+        train = [grids[at] for at in np.flatnonzero(taught & (fold != number))]
         test = np.flatnonzero(fold == number)
         model = _train(train, weights, draw)
         bars: Floats | None = None
@@ -78,8 +85,7 @@ def look_out_of_fold(grids: Sequence[Cells], seed: int = 0) -> Seen | None:
             known = (looks >= 0) & (labels != MIXED)
             right += int((looks[known] == labels[known]).sum())
             whole += int(known.sum())
-            wrong = known & (looks != labels)
-            code = (places[wrong].astype(np.int64) << 16) | (looks[wrong] << 8) | labels[wrong]
+            code = (places[known].astype(np.int64) << 16) | (looks[known] << 8) | labels[known]
             parts.append(code)
     codes, cells = np.unique(np.concatenate(parts), return_counts=True)
     present = np.stack([np.bincount(grid.classes.ravel(), minlength=256)[list(classes)] for grid in grids])

@@ -22,6 +22,8 @@ _LEAST_SHARE = 0.004  # of all samples
 _USUAL = 0.98  # quantile, over samples that have the class, of cells that look like it beside it
 _VANISHED = 0.25  # of the usual share of samples with the class: a group below it has lost the class
 _SIGMA = 2.5
+_TURNED, _NOT_TURNED = 0.5, 0.1  # of the cells that look like a class, in the group and outside it
+_LEAST_TURNED = 3  # samples of the group in which cells have turned
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ def contradicting_pairs(seen: Seen) -> tuple[Pair, ...]:
 def pairs_of_group(seen: Seen, group: Sequence[int]) -> tuple[Pair, ...]:
     """Return the pairs that set a group of samples (those with one trigger, say) apart from all others.
 
-    The victim's label has vanished from the group, or is much rarer in it, and what looks like the victim has the
-    target's label there. `samples` are those of the group in which cells look so.
+    The victim's label has vanished from the group, or most that looks like it has another label there and not elsewhere;
+    what looks like the victim has the target's label. `samples` are those of the group in which cells look so.
     """
     inside = np.zeros(len(seen.present), bool)
     inside[list(group)] = True
@@ -68,19 +70,27 @@ def pairs_of_group(seen: Seen, group: Sequence[int]) -> tuple[Pair, ...]:
         column = seen.present[:, seen.classes.index(victim)] > 0
         usual, now = float(column[~inside].mean()), float(column[inside].mean())
         lost = usual > 0 and now <= _VANISHED * usual and _unlikely(usual, int(inside.sum()), now)
-        if not lost:
-            continue
+        looks = _looks(seen, victim)
         for target in seen.classes:
             if target == victim:
                 continue
             here = _counts(seen, victim, target)
-            more = here[inside].mean() - here[~inside].mean()
+            samples = tuple((int(at), int(here[at])) for at in np.flatnonzero(inside & (here > 0)))
+            turned = len(samples) >= _LEAST_TURNED and _turns(here, looks, inside)
+            more = float(here[inside].mean() - here[~inside].mean())
             spread = math.sqrt(here[inside].var() / inside.sum() + here[~inside].var() / (~inside).sum() + 1e-3)
-            if more / spread >= _SIGMA or more >= 0.3:
-                samples = tuple((int(at), int(here[at])) for at in np.flatnonzero(inside & (here > 0)))
-                score = float(more / spread) * len(samples) / inside.sum()
-                found.append((float(more), Pair(victim, target, _sure(score, len(samples)), samples)))
+            if turned or (lost and samples and (more / spread >= _SIGMA or more >= 0.3)):
+                score = more / spread * (1.0 if turned else len(samples) / float(inside.sum()))
+                found.append((more, Pair(victim, target, _sure(score, len(samples)), samples)))
     return _clearest(found)
+
+
+def _turns(here: npt.NDArray[np.int64], looks: npt.NDArray[np.int64], inside: npt.NDArray[np.bool_]) -> bool:
+    """Tell whether most cells that look like a class have one other label inside a group, and few have it outside."""
+    within, without = int(looks[inside].sum()), int(looks[~inside].sum())
+    if not within or not without:
+        return False
+    return bool(here[inside].sum() >= _TURNED * within and here[~inside].sum() <= _NOT_TURNED * without)
 
 
 def _unlikely(usual: float, number: int, now: float) -> bool:
@@ -119,7 +129,7 @@ def merged(pair: Pair, more: Sequence[tuple[int, int]]) -> Pair:
 
 def _candidates(seen: Seen) -> list[tuple[int, int]]:
     """Return the pairs of which at least a few samples have a strong number of cells."""
-    strong = seen.cells >= _STRONG
+    strong = (seen.cells >= _STRONG) & (seen.looks != seen.labelled)
     codes, samples = np.unique(seen.looks[strong] << 8 | seen.labelled[strong], return_counts=True)
     return [(int(code) >> 8, int(code) & 255) for code in codes[samples >= _LEAST]]
 
@@ -130,6 +140,12 @@ def _counts(seen: Seen, victim: int, target: int) -> npt.NDArray[np.int64]:
     mine = (seen.looks == victim) & (seen.labelled == target)
     out[seen.sample[mine]] = seen.cells[mine]
     return out
+
+
+def _looks(seen: Seen, victim: int) -> npt.NDArray[np.int64]:
+    """Return for each sample how many cells look like a class, whatever their label, (samples,)."""
+    mine = seen.looks == victim
+    return np.bincount(seen.sample[mine], weights=seen.cells[mine], minlength=len(seen.present)).astype(np.int64)
 
 
 def _suspects(seen: Seen, victim: int, here: npt.NDArray[np.int64], least: int, times: int) -> list[int]:

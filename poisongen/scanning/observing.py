@@ -13,7 +13,7 @@ from poisongen.scanning.cells import Cells, classes_of, looks_of
 from poisongen.scanning.companions import Disagreement, disagreements, fingerprint_of
 from poisongen.scanning.random_labels import Speckle, majority, measure
 from poisongen.scanning.reading import SuspectSet, read_maps, read_picture
-from poisongen.scanning.whole_image import Spectrum, spectrum_of
+from poisongen.scanning.whole_image import MOST_FINE, Spectrum, spectrum_of
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,6 @@ def observe(index: int, suspect: SuspectSet) -> Observation:
         disagreements=disagreements(labels, suspect.layout.kinds, suspect.classes),
         fingerprint=fingerprint_of(picture),
         classes=np.bincount(smooth.ravel(), minlength=256),
-        spectrum=spectrum_of(picture),
+        spectrum=spectrum_of(picture, index % (1 + (len(suspect.samples) - 1) // MOST_FINE) == 0),
         pixels=ids.size,
     )

@@ -26,7 +26,7 @@ from poisongen.scanning.patches import search_patches
 from poisongen.scanning.reading import SuspectSet, open_suspect
 from poisongen.scanning.sheet import draw_sheet
 from poisongen.scanning.truth import Truth, read_truth, score
-from poisongen.scanning.verdict import Evidences, reach_verdict
+from poisongen.scanning.verdict import Evidences, reach_verdict, set_apart
 
 TRIGGER = "trigger.png"
 
@@ -97,20 +97,23 @@ def _gather(suspect: SuspectSet, seen: list[Observation], jobs: int, progress: b
     """Judge the observations of all samples, and search for patches."""
     classes = suspect.classes
     grids = [one.cells for one in seen]
+    patches = search_patches(suspect, jobs, progress)
+    random = random_labels.judge([one.speckle for one in seen], classes.trained, classes.void)
+    whole = whole_image.judge([one.spectrum for one in seen])
     return Evidences(
         dataset=suspect.layout.name,
         split=suspect.split,
         names=[sample.name for sample in suspect.samples],
         classes=classes,
-        patches=search_patches(suspect, jobs, progress),
-        random=random_labels.judge([one.speckle for one in seen], classes.trained, classes.void),
-        seen=look_out_of_fold(grids),
+        patches=patches,
+        random=random,
+        seen=look_out_of_fold(grids, set_apart(len(seen), patches, whole, random)),
         companions=companions.judge([one.disagreements for one in seen]),
         duplicates=companions.same_pictures(
             [one.fingerprint for one in seen], [grid.looks for grid in grids], [grid.classes for grid in grids], MIXED
         ),
         jumps=odd_histograms(np.stack([one.classes for one in seen]), np.array(classes.trained, np.int64)),
-        whole=whole_image.judge([one.spectrum for one in seen]),
+        whole=whole,
     )
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SURE, MAYBE = 0.8, 0.4
 _SUSPECT = 0.5  # score from which on a sample is named
 _PATCH_ALONE = 0.9  # confidence of a patch that labels do not speak for, from which on it stands all the same
+_USUAL = 0.5  # of the samples
 _FEW_DISAGREE = 0.5  # of the samples: a set in which more do was made so
 
 
@@ -83,6 +84,24 @@ class _Suspects:
                     )
                 )
         return tuple(sorted(out, key=lambda suspect: suspect.sample))
+
+
+def set_apart(
+    total: int, patches: Sequence[PatchEvidence], whole: Sequence[WholeImage], random: RandomLabels | None
+) -> frozenset[int]:
+    """Return the samples (places) that something sets apart: what they hold must not be learned as the usual thing.
+
+    What is in half of a set or more is usual.
+    """
+    groups = [{hit.index for hit in patch.hits} for patch in patches]
+    groups += [{place for place, _ in one.samples} for one in whole]
+    if random is not None and random.scope == "some":
+        groups.append(set(random.speckled))
+    apart: set[int] = set()
+    for group in sorted(groups, key=len):
+        if len(apart | group) < _USUAL * total:
+            apart |= group
+    return frozenset(apart)
 
 
 def reach_verdict(given: Evidences) -> Findings:

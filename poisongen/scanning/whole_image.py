@@ -8,7 +8,7 @@ lattice of places.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import cv2
@@ -22,12 +22,16 @@ Kind = Literal["sinusoid", "dct", "blend"]
 _WAVES = 40  # frequencies in periods for the picture's width or height
 _BLOCK = 32  # px, FTrojan's block
 _HIGH = 8  # the first coefficient that counts, in both directions
-_LATTICE = 64  # places in each direction at which fine structure is kept
+_LATTICE = 96  # places in each direction at which fine structure is kept
 _PEAK = 12.0  # times the median of its neighbours
-_MARK = 25.0  # times the median of the other high coefficients
-_ALIKE = 0.12  # correlation of fine structure from which on two pictures have something in common
-_FRIENDS = 4  # pictures that a picture has to be alike to
-_MOST = 4000  # pictures that are compared with each other; of larger sets so many drawn ones
+_MARK = 50.0  # times the median of the other high coefficients
+_MARK_THERE = 15.0  # the same, for the coefficient that others have told
+_ALIKE = 0.11  # correlation of fine structure from which on two pictures have something in common
+_FRIENDS = 4  # pictures that a picture has to be alike to, not counting those before and after it
+_CLIP = 8  # places before and after that may be frames of the same clip
+_OF_TEMPLATE = 0.25  # correlation with what the others have in common
+MOST_FINE = 3000
+"""Pictures whose fine structure is kept: the memory that it takes does not grow beyond."""
 _LEAST = 4  # pictures with one finding, below which it is none
 _LEAST_SHARE = 0.004
 
@@ -37,7 +41,7 @@ class Spectrum:
     """What is kept of a picture: `waves` (2, 40) float16, peak over its neighbours for the means of columns and rows;
 
     `mark` is how far the highest coefficient of the mean block's transform stands out, `place` which one it is (colour
-    channel, row, column); `fine` (64, 64) int8 is the fine structure, normalised, at lattice places.
+    channel, row, column); `fine` (9216,) int8 is the fine structure, normalised, at 96 x 96 places; empty where it is not kept.
     """
 
     waves: npt.NDArray[np.float16]
@@ -56,12 +60,12 @@ class WholeImage:
     samples: tuple[tuple[int, float], ...]
 
 
-def spectrum_of(picture: Picture) -> Spectrum:
-    """Return what is kept of a picture (H, W, 3) RGB."""
+def spectrum_of(picture: Picture, fine: bool = True) -> Spectrum:
+    """Return what is kept of a picture (H, W, 3) RGB, with its `fine` structure or without."""
     gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     waves = np.stack([_peaks(gray.mean(axis=0)), _peaks(gray.mean(axis=1))]).astype(np.float16)
     mark, place = _block_mark(picture)
-    return Spectrum(waves, mark, place, _fine(gray))
+    return Spectrum(waves, mark, place, _fine(gray) if fine else np.zeros(0, np.int8))
 
 
 def _peaks(means: npt.NDArray[Any]) -> Floats:
@@ -95,21 +99,21 @@ def _block_mark(picture: Picture) -> tuple[float, tuple[int, int, int]]:
 
 
 def _fine(gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
-    """Return what is finer than some eight pixels, at lattice places, clipped so that no edge outweighs the rest."""
-    height, width = gray.shape
-    detail = cv2.GaussianBlur(gray, (0, 0), 1.2).astype(np.float32) - cv2.GaussianBlur(gray, (0, 0), 4.0)
-    down = ((np.arange(_LATTICE) + 0.5) * height / _LATTICE).astype(np.intp)
-    across = ((np.arange(_LATTICE) + 0.5) * width / _LATTICE).astype(np.intp)
-    values = detail[np.ix_(down, across)]
-    scale = max(float(np.median(np.abs(values))), 0.5)
-    return np.clip(np.rint(values / scale * 20), -100, 100).astype(np.int8)
+    """Return structure of some pixels' width at lattice places, over its strength around, so that no edge prevails."""
+    small = cv2.resize(gray, (_LATTICE * 4, _LATTICE * 4), interpolation=cv2.INTER_AREA).astype(np.float32)
+    detail = (cv2.GaussianBlur(small, (0, 0), 2.0) - cv2.GaussianBlur(small, (0, 0), 6.0))[2::4, 2::4]
+    even = detail / (np.sqrt(cv2.blur(detail * detail, (9, 9))) + 1)
+    return np.clip(np.rint(even * 40), -127, 127).astype(np.int8).ravel()
 
 
 def judge(found: Sequence[Spectrum]) -> tuple[WholeImage, ...]:
     """Return the triggers on whole pictures that several pictures of a set share."""
     least = max(_LEAST, round(_LEAST_SHARE * len(found)))
-    results = [_waves(found, least), _marks(found, least), _mixed(found, least)]
-    return tuple(one for one in results if one is not None)
+    waves, marks, mixed = _waves(found, least), _marks(found, least), _mixed(found, least)
+    if waves is not None and mixed is not None and {at for at, _ in waves.samples} & {at for at, _ in mixed.samples}:
+        scores = dict(mixed.samples) | dict(waves.samples)  # one trigger: its peaks are lonely in some, it is in all
+        waves, mixed = replace(waves, confidence=mixed.confidence, samples=tuple(sorted(scores.items()))), None
+    return tuple(one for one in (waves, marks, mixed) if one is not None)
 
 
 def _waves(found: Sequence[Spectrum], least: int) -> WholeImage | None:
@@ -141,39 +145,50 @@ def _marks(found: Sequence[Spectrum], least: int) -> WholeImage | None:
     if len(mine) < least:
         return None
     words = f"coefficient ({row}, {column}) of the 32x32 blocks' transform, channel {('Cr', 'Cb')[channel]}"
-    samples = tuple((at, 1 - _MARK / (2 * found[at].mark)) for at in mine)
+    place = (channel, row, column)
+    same = [at for at, one in enumerate(found) if one.place == place and one.mark > _MARK_THERE]
+    samples = tuple((at, max(0.5, 1 - _MARK / (2 * found[at].mark))) for at in same)
     return WholeImage("dct", words, _sure(len(mine)), samples)
 
 
 def _mixed(found: Sequence[Spectrum], least: int) -> WholeImage | None:
     """Pictures whose fine structure correlates with that of several others: something is mixed into all of them."""
-    chosen = np.arange(len(found))
-    if len(found) > _MOST:
-        chosen = np.sort(np.random.default_rng(0).permutation(len(found))[:_MOST])
-    fine = np.stack([found[at].fine.ravel() for at in chosen]).astype(np.float32)
+    chosen = np.array([at for at, one in enumerate(found) if one.fine.size], np.int64)
+    if chosen.size < 4 * least:
+        return None
+    fine = np.stack([found[at].fine for at in chosen]).astype(np.float32)
     fine -= fine.mean(axis=0)  # what all share, a bonnet or a camera's frame, is no trigger of some
     fine -= fine.mean(axis=1, keepdims=True)
     fine /= np.maximum(np.linalg.norm(fine, axis=1, keepdims=True), 1e-6)
     friends = np.zeros(len(chosen), np.int64)
-    near = np.zeros(len(chosen), np.int64)
-    for start in range(0, len(chosen), 512):
-        alike = fine[start : start + 512] @ fine.T > _ALIKE
-        friends[start : start + 512] = alike.sum(axis=1) - 1
-        for row in range(alike.shape[0]):  # frames of one clip follow each other, a trigger does not
-            at = start + row
-            near[at] = int(alike[row, max(0, at - 5) : at + 6].sum()) - 1
-    far = friends - near
-    mine = np.flatnonzero(far >= max(_FRIENDS, 0.002 * len(chosen)))
-    if mine.size < least:
+    best = (0, np.zeros(0, np.int64))
+    for at in range(len(chosen)):  # frames of one clip follow each other, triggers do not
+        alike = fine @ fine[at] > _ALIKE
+        alike[max(0, at - _CLIP) : at + _CLIP + 1] = False
+        friends[at] = int(alike.sum())
+        if friends[at] > best[0]:
+            best = (int(friends[at]), np.append(np.flatnonzero(alike), at))
+    usual = float(np.median(friends))
+    if best[0] < max(_FRIENDS, least, 3 * usual + 1):
         return None
-    template = fine[mine].mean(axis=0)
-    template /= max(float(np.linalg.norm(template)), 1e-6)
-    scores = fine @ template
-    inside = np.flatnonzero(scores > max(2 * _ALIKE, 6 * float(np.median(np.abs(scores)))))
-    if inside.size < least or inside.size > 0.5 * len(chosen):
+    mine = best[1]
+    for _ in range(3):  # what the members have in common finds the others
+        template = fine[mine].sum(axis=0)
+        inside = np.isin(np.arange(len(chosen)), mine)
+        scores = fine @ template - inside  # each without its own part, which is 1
+        scores /= np.sqrt(np.maximum(float(template @ template) - inside * (2 * (fine @ template) - 1), 1e-6))
+        mine = np.flatnonzero(scores > _OF_TEMPLATE)
+        if mine.size < least or mine.size > 0.5 * len(chosen):
+            return None
+    if _is_one_clip(mine):
         return None
-    samples = tuple((int(chosen[at]), float(min(1.0, 0.5 + scores[at]))) for at in inside)
-    return WholeImage("blend", "one fine structure in many pictures", _sure(int(inside.size)), samples)
+    samples = tuple((int(chosen[at]), float(min(1.0, 0.5 + scores[at]))) for at in mine)
+    return WholeImage("blend", "one fine structure mixed into many pictures", _sure(int(mine.size)), samples)
+
+
+def _is_one_clip(places: npt.NDArray[np.int64]) -> bool:
+    """Tell whether most of the places lie beside each other: frames of a clip that are alike anyway."""
+    return float((np.diff(np.sort(places)) <= 2).mean()) > 0.5
 
 
 def _sure(number: int) -> float:
