@@ -58,7 +58,7 @@ def looks_of(picture: Picture) -> npt.NDArray[np.uint8]:
         for part in (across, down, grain)
     ]
     bases = np.dstack([blocks.mean(axis=(1, 3)), 2 * spread, *(8 * np.sqrt(2 * slope) for slope in slopes)])
-    return np.clip(np.rint(bases), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(bases), 0, 255), np.uint8)
 
 
 def classes_of(labels: Labels, void: frozenset[int]) -> Labels:

@@ -74,7 +74,7 @@ def look_out_of_fold(grids: Sequence[Cells], apart: Collection[int] = (), seed: 
     parts: list[npt.NDArray[np.int64]] = []
     right = whole = 0
     for number in range(FOLDS):
-        train = [grids[at] for at in np.flatnonzero(taught & (fold != number))]
+        train = [grids[int(at)] for at in np.flatnonzero(taught & (fold != number))]
         test = np.flatnonzero(fold == number)
         model = _train(train, weights, draw)
         bars: Floats | None = None

@@ -17,6 +17,7 @@ from poisongen.scanning.classifier import Seen
 
 _STRONG, _TIMES = 8, 3  # cells, and times the usual, from which on a sample alone speaks for a pair
 _WEAK = 3  # cells from which on a sample belongs to a pair that is known already
+_SOME = 6  # cells, where random labels have told the victim
 _LEAST = 4  # strong samples, below which no pair is named from labels alone
 _LEAST_SHARE = 0.004  # of all samples
 _USUAL = 0.98  # quantile, over samples that have the class, of cells that look like it beside it
@@ -58,8 +59,8 @@ def contradicting_pairs(seen: Seen) -> tuple[Pair, ...]:
 def pairs_of_group(seen: Seen, group: Sequence[int]) -> tuple[Pair, ...]:
     """Return the pairs that set a group of samples (those with one trigger, say) apart from all others.
 
-    The victim's label has vanished from the group, or most that looks like it has another label there and not elsewhere;
-    what looks like the victim has the target's label. `samples` are those of the group in which cells look so.
+    The victim's label has vanished from the group, or most that looks like it has another label there and not
+    elsewhere; what looks like the victim has the target's label. `samples` are those of the group in which cells look so.
     """
     inside = np.zeros(len(seen.present), bool)
     inside[list(group)] = True
@@ -91,6 +92,27 @@ def _turns(here: npt.NDArray[np.int64], looks: npt.NDArray[np.int64], inside: np
     if not within or not without:
         return False
     return bool(here[inside].sum() >= _TURNED * within and here[~inside].sum() <= _NOT_TURNED * without)
+
+
+def pairs_of_spared(seen: Seen, spared: Sequence[int]) -> tuple[Pair, ...]:
+    """Return the pairs of victims that are known, as random labels leave them alone: the target is what is asked.
+
+    Samples are those whose labels lack the victim and in which some cells look like it.
+    """
+    found = []
+    for victim in spared:
+        if victim not in seen.classes:
+            continue
+        absent = seen.present[:, seen.classes.index(victim)] == 0
+        counts = {target: _counts(seen, victim, target) * absent for target in seen.classes if target != victim}
+        target = max(counts, key=lambda number: (int(counts[number].sum()), -number), default=None)
+        if target is None:
+            continue
+        there = _suspects(seen, victim, counts[target], least=_SOME, times=1)
+        samples = tuple((at, int(counts[target][at])) for at in there)
+        if len(samples) >= 2:
+            found.append(Pair(victim, target, 1 - math.exp(-len(samples) / 2), samples))
+    return tuple(found)
 
 
 def _unlikely(usual: float, number: int, now: float) -> bool:

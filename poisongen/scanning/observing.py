@@ -11,7 +11,7 @@ import numpy.typing as npt
 from poisongen.errors import DataError
 from poisongen.scanning.cells import Cells, classes_of, looks_of
 from poisongen.scanning.companions import Disagreement, disagreements, fingerprint_of
-from poisongen.scanning.random_labels import Speckle, majority, measure
+from poisongen.scanning.random_labels import Speckle, measure, smoothed
 from poisongen.scanning.reading import SuspectSet, read_maps, read_picture
 from poisongen.scanning.whole_image import MOST_FINE, Spectrum, spectrum_of
 
@@ -42,7 +42,7 @@ def observe(index: int, suspect: SuspectSet) -> Observation:
         )
     void = suspect.classes.void
     speckle = measure(ids, void)
-    smooth = majority(ids) if speckle.is_speckled else ids
+    smooth = smoothed(ids) if speckle.is_speckled else ids
     return Observation(
         cells=Cells(looks_of(picture), classes_of(smooth, void)),
         speckle=speckle,

@@ -23,6 +23,7 @@ Labels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
 _WINDOW = 5  # px; the majority in it is what a pixel was
+_WIDE, _MANY = 11, 0.12  # px, and the share of pixels from which on that window is taken
 _CALM = 7  # px; pixels are counted where so large a window of majorities is one class
 _GATE = 5e-5  # isolated pixels above which a map is looked at closely; clean maps had at most 3.1e-5
 _LEAST_SHARE, _LEAST_PIXELS = 1e-4, 5
@@ -91,12 +92,18 @@ def majority(labels: Labels, window: int = _WINDOW) -> Labels:
     best = np.zeros(labels.shape, np.uint8)
     most = np.zeros(labels.shape, np.uint8)
     for number in np.flatnonzero(class_counts(labels)).tolist():
-        mask = cv2.compare(labels, np.array([number], np.float64), cv2.CMP_EQ) & 1
+        mask = (labels == number).astype(np.uint8)
         count = cv2.boxFilter(mask, cv2.CV_8U, (window, window), normalize=False, borderType=cv2.BORDER_REFLECT)
         more = count > most
         np.copyto(best, np.uint8(number), where=more)
         np.copyto(most, count, where=more)
     return best
+
+
+def smoothed(labels: Labels) -> Labels:
+    """Return a map without its random pixels, as far as the majority tells: in a larger window where there are many."""
+    smooth = majority(labels)
+    return majority(labels, _WIDE) if (labels != smooth).mean() > _MANY else smooth
 
 
 @functools.lru_cache(maxsize=64)
@@ -110,7 +117,7 @@ def measure(labels: Labels, void: frozenset[int]) -> Speckle:
     isolated = float(isolated_pixels(labels).mean()) if labels.size else 0.0
     if isolated <= _GATE:
         return Speckle(isolated=isolated, size=(labels.shape[0], labels.shape[1]))
-    smooth = majority(labels)
+    smooth = smoothed(labels)
     kernel = np.ones((_CALM, _CALM), np.uint8)
     calm = (cv2.erode(smooth, kernel) == cv2.dilate(smooth, kernel)) & ~np.isin(smooth, list(void))
     changed = calm & (labels != smooth)
@@ -202,9 +209,7 @@ def _drawn_from(ones: Sequence[Speckle], trained: Sequence[int], void: frozenset
         return first
     # Drawn from all classes, so many would be of none that the map has.
     known = set(trained)
-    expected = sum(
-        sum(one.drawn.values()) * len(known - set(one.present)) / max(1, len(known) - 1) for one in ones
-    )
+    expected = sum(sum(one.drawn.values()) * len(known - set(one.present)) / max(1, len(known) - 1) for one in ones)
     return "dataset" if expected and outside > 0.5 * expected else "image"
 
 

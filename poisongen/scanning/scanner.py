@@ -124,7 +124,9 @@ def _picture(findings: Findings, given: Evidences) -> npt.NDArray[np.uint8] | No
     boxes = {(suspect.sample, suspect.box) for suspect in findings.suspects if suspect.box}
     same = [patch for patch in given.patches if tuple(patch.size) == findings.trigger.size]
     best = max(
-        same, key=lambda patch: sum((given.names[hit.index], tuple(hit.box)) in boxes for hit in patch.hits), default=None
+        same,
+        key=lambda patch: sum((given.names[hit.index], tuple(hit.box)) in boxes for hit in patch.hits),
+        default=None,
     )
     return None if best is None else np.asarray(best.picture, np.uint8)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from poisongen.recipe.model import Recipe
 from poisongen.records.manifest import SampleRecord
 from poisongen.records.reading import sound_records
-from poisongen.recipe.model import Recipe
 from poisongen.scanning.findings import Box, Findings
 
 GOOD_IOU = 0.7

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from poisongen.datasets.base import ClassTable
 from poisongen.scanning.classifier import Seen
 from poisongen.scanning.companions import CompanionFigures
-from poisongen.scanning.contradictions import Pair, contradicting_pairs, further_samples, merged, pairs_of_group
+from poisongen.scanning.contradictions import (
+    Pair,
+    contradicting_pairs,
+    further_samples,
+    merged,
+    pairs_of_group,
+    pairs_of_spared,
+)
 from poisongen.scanning.findings import (
     Box,
     Evidence,
@@ -162,7 +169,9 @@ def _pairs(
     """Return the pairs to name: those of the group, with samples that the classifier adds; else those of its own."""
     if not with_group or given.seen is None:
         spared = given.random.spared if given.random else ()
-        told = [pair for pair in alone if pair.victim in spared] if spared else []
+        told = [pair for pair in alone if pair.victim in spared]
+        if not told and given.seen is not None:
+            told = list(pairs_of_spared(given.seen, spared))
         return tuple(told or alone)[:3]
     seen = given.seen
     return tuple(merged(pair, further_samples(seen, pair, group)) for pair in with_group)
@@ -269,9 +278,7 @@ def _random(given: Evidences) -> RandomFound:
     )
 
 
-def _figures(
-    given: Evidences, sure: Mapping[Evidence, float], pairs: Sequence[Pair]
-) -> dict[Evidence, EvidenceFound]:
+def _figures(given: Evidences, sure: Mapping[Evidence, float], pairs: Sequence[Pair]) -> dict[Evidence, EvidenceFound]:
     """Return every kind of evidence with its own score and figures."""
     names = given.classes.names
     seen, random = given.seen, given.random
@@ -326,7 +333,9 @@ def _notes(given: Evidences, patch: PatchEvidence | None, pairs: Sequence[Pair],
         names = ", ".join(given.classes.names[number] for number in given.random.spared)
         out.append(f"random labels leave {names} alone, as an attack does with its victim")
     if patch is not None and not pairs and verdict == "unsure":
-        out.append("a patch recurs, and no label contradicts its pictures: it may be a badge, a sign or a camera's mark")
+        out.append(
+            "a patch recurs, and no label contradicts its pictures: it may be a badge, a sign or a camera's mark"
+        )
     if len(given.companions.samples) > _FEW_DISAGREE * len(given.names):
         out.append("label files of most samples disagree: the set was made so, and nothing follows from it")
     return tuple(out)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import median_filter
 
 Picture = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -24,7 +25,7 @@ _BLOCK = 32  # px, FTrojan's block
 _HIGH = 8  # the first coefficient that counts, in both directions
 _LATTICE = 96  # places in each direction at which fine structure is kept
 _PEAK = 12.0  # times the median of its neighbours
-_MARK = 50.0  # times the median of the other high coefficients
+_MARK = 50.0  # times the median of the coefficients around it
 _MARK_THERE = 15.0  # the same, for the coefficient that others have told
 _ALIKE = 0.11  # correlation of fine structure from which on two pictures have something in common
 _FRIENDS = 4  # pictures that a picture has to be alike to, not counting those before and after it
@@ -41,7 +42,8 @@ class Spectrum:
     """What is kept of a picture: `waves` (2, 40) float16, peak over its neighbours for the means of columns and rows;
 
     `mark` is how far the highest coefficient of the mean block's transform stands out, `place` which one it is (colour
-    channel, row, column); `fine` (9216,) int8 is the fine structure, normalised, at 96 x 96 places; empty where it is not kept.
+    channel, row, column); `fine` (9216,) int8 is the fine structure, normalised, at 96 x 96 places; empty
+    where it is not kept.
     """
 
     waves: npt.NDArray[np.float16]
@@ -62,7 +64,7 @@ class WholeImage:
 
 def spectrum_of(picture: Picture, fine: bool = True) -> Spectrum:
     """Return what is kept of a picture (H, W, 3) RGB, with its `fine` structure or without."""
-    gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    gray = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
     waves = np.stack([_peaks(gray.mean(axis=0)), _peaks(gray.mean(axis=1))]).astype(np.float16)
     mark, place = _block_mark(picture)
     return Spectrum(waves, mark, place, _fine(gray) if fine else np.zeros(0, np.int8))
@@ -91,7 +93,7 @@ def _block_mark(picture: Picture) -> tuple[float, tuple[int, int, int]]:
     for channel in range(2):
         # Upright and level structure is what scenes have: only what is high in both directions counts.
         high = np.abs(cv2.dct(np.ascontiguousarray(mean[..., channel])))[_HIGH:, _HIGH:]
-        out = high / max(float(np.median(high)), 1e-3)
+        out = high / np.maximum(median_filter(high, size=7, mode="reflect"), 1e-3 + 0.1 * np.median(high))
         row, column = (int(at) for at in np.unravel_index(int(out.argmax()), out.shape))
         if out[row, column] > best:
             best, place = float(out[row, column]), (channel, row + _HIGH, column + _HIGH)
@@ -103,7 +105,7 @@ def _fine(gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
     small = cv2.resize(gray, (_LATTICE * 4, _LATTICE * 4), interpolation=cv2.INTER_AREA).astype(np.float32)
     detail = (cv2.GaussianBlur(small, (0, 0), 2.0) - cv2.GaussianBlur(small, (0, 0), 6.0))[2::4, 2::4]
     even = detail / (np.sqrt(cv2.blur(detail * detail, (9, 9))) + 1)
-    return np.clip(np.rint(even * 40), -127, 127).astype(np.int8).ravel()
+    return np.asarray(np.clip(np.rint(even * 40), -127, 127), np.int8).ravel()
 
 
 def judge(found: Sequence[Spectrum]) -> tuple[WholeImage, ...]:
