@@ -1,9 +1,9 @@
 """Poisoned datasets for semantic segmentation: the Influencer Backdoor Attack, offline and recorded.
 
 Everything that the command line does is a function here: `build`, `plan_build`, `audit`, `restore`, `preview`,
-`report`, `stats`, `scan`, `export_webdataset`, `synth`, `demo`, `train`, `evaluate`, `run_sweep`; `load` reads what was built,
-and `make_recipe` and `make_settings` are for the choices that they take. They are loaded when they are first used;
-those that need torch say so if it is missing.
+`report`, `stats`, `scan`, `export_webdataset`, `synth`, `demo`, `train`, `evaluate`, `run_sweep`; `load` reads what was
+built, and `make_recipe` and `make_settings` are for the choices that they take. They are loaded when they are first
+used; those that need torch say so if it is missing.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from poisongen.scanning.truth import Truth
     example="poisongen scan data/camvid --dataset camvid --out scan/findings.json --sheet scan/sheet.png",
 )
 @click.argument("root", type=click.Path(path_type=Path))
-@click.option("--dataset", cls=Named, names=layouts, required=True, metavar="LAYOUT", help="NAMES.")
+@click.option("--dataset", cls=Named, names=layouts, required=True, metavar="LAYOUT", help="One of NAMES.")
 @click.option("--split", default="train", help="The split to judge. Default: train.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write findings (JSON), the trigger and clean lists.")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Draw the trigger and the suspects: a PNG.")

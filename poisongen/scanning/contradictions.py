@@ -60,7 +60,8 @@ def pairs_of_group(seen: Seen, group: Sequence[int]) -> tuple[Pair, ...]:
     """Return the pairs that set a group of samples (those with one trigger, say) apart from all others.
 
     The victim's label has vanished from the group, or most that looks like it has another label there and not
-    elsewhere; what looks like the victim has the target's label. `samples` are those of the group in which cells look so.
+    elsewhere; what looks like the victim has the target's label. `samples` are those of the group that
+    have such cells.
     """
     inside = np.zeros(len(seen.present), bool)
     inside[list(group)] = True

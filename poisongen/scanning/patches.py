@@ -23,7 +23,6 @@ def search_patches(suspect: SuspectSet, jobs: int, progress: bool = False) -> tu
     def apply(function: Callable[[Any], Any], items: Sequence[int]) -> Iterable[Any]:
         return for_each(function, items, jobs, "searching patches" if progress else None)
 
-    found: tuple[PatchEvidence, ...] = find_patches(
-        functools.partial(read_picture, suspect), len(suspect.samples), apply
-    )
+    read = functools.partial(read_picture, suspect)
+    found: tuple[PatchEvidence, ...] = find_patches(read, len(suspect.samples), apply)
     return found

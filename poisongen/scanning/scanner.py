@@ -33,15 +33,17 @@ TRIGGER = "trigger.png"
 
 @dataclass(frozen=True)
 class ScanResult:
-    """What was found, the recovered trigger as RGB (h, w, 3) uint8 (None for none), the score against a manifest (None
+    """What was found, the recovered `trigger` as RGB (h, w, 3) uint8, and the files that were `written`.
 
-    unless asked for), and the files that were written.
+    `trigger` is None where there is none, `truth` (the score against a manifest) unless it was asked for. `pixels` are
+    those of all label maps.
     """
 
     findings: Findings
     trigger: npt.NDArray[np.uint8] | None = None
     truth: Truth | None = None
     written: tuple[Path, ...] = field(default=())
+    pixels: int = 0
 
 
 def scan(
@@ -90,7 +92,7 @@ def scan(
             write_whole(path, data)
         except OSError as error:
             raise OutputError(f"{path} cannot be written ({error.strerror})") from None
-    return ScanResult(findings, picture, scored, tuple(written))
+    return ScanResult(findings, picture, scored, tuple(written), sum(pixels.values()))
 
 
 def _gather(suspect: SuspectSet, seen: list[Observation], jobs: int, progress: bool) -> Evidences:
