@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from poisongen.core.labels import class_counts
+from poisongen.core.labels import class_counts, class_mask
 
 Labels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -119,7 +119,7 @@ def measure(labels: Labels, void: frozenset[int]) -> Speckle:
         return Speckle(isolated=isolated, size=(labels.shape[0], labels.shape[1]))
     smooth = smoothed(labels)
     kernel = np.ones((_CALM, _CALM), np.uint8)
-    calm = (cv2.erode(smooth, kernel) == cv2.dilate(smooth, kernel)) & ~np.isin(smooth, list(void))
+    calm = (cv2.erode(smooth, kernel) == cv2.dilate(smooth, kernel)) & ~class_mask(smooth, void)
     changed = calm & (labels != smooth)
     of_class, here, hit = (class_counts(part) for part in (smooth, smooth[calm][None], smooth[changed][None]))
     number, area = int(hit.sum()), int(here.sum())
