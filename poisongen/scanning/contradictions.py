@@ -17,7 +17,6 @@ from poisongen.scanning.classifier import Seen
 
 _STRONG, _TIMES = 8, 3  # cells, and times the usual, from which on a sample alone speaks for a pair
 _WEAK = 3  # cells from which on a sample belongs to a pair that is known already
-_SOME = 6  # cells, where random labels have told the victim
 _LEAST = 4  # strong samples, below which no pair is named from labels alone
 _LEAST_SHARE = 0.004  # of all samples
 _USUAL = 0.98  # quantile, over samples that have the class, of cells that look like it beside it
@@ -109,7 +108,7 @@ def pairs_of_spared(seen: Seen, spared: Sequence[int]) -> tuple[Pair, ...]:
         target = max(counts, key=lambda number: (int(counts[number].sum()), -number), default=None)
         if target is None:
             continue
-        there = _suspects(seen, victim, counts[target], least=_SOME, times=1)
+        there = _suspects(seen, victim, counts[target], least=_STRONG, times=2)
         samples = tuple((at, int(counts[target][at])) for at in there)
         if len(samples) >= 2:
             found.append(Pair(victim, target, 1 - math.exp(-len(samples) / 2), samples))
