@@ -22,8 +22,8 @@ HEAD = """# Commands and options
 
 *Written by `python docs/make_commands.py`; edit the code instead.* `poisongen COMMAND --help` prints the same, and
 names parts that other packages bring. `python -m poisongen` is the same program. Results go to standard output,
-progress and errors to standard error. Exit status: 0 done, 1 the command worked and found a fault, 2 the call, a file
-or the data is bad (one line says what, where and what to do), 130 interrupted.
+progress and errors to standard error. Exit status: 0 done, 1 the command worked and found a fault or poison, 2 the
+call, a file or the data is bad (one line says what, where and what to do), 130 interrupted.
 
 | command | what it does |
 |---|---|

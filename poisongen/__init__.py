@@ -1,9 +1,9 @@
 """Poisoned datasets for semantic segmentation: the Influencer Backdoor Attack, offline and recorded.
 
 Everything that the command line does is a function here: `build`, `plan_build`, `audit`, `restore`, `preview`,
-`report`, `stats`, `export_webdataset`, `synth`, `demo`, `train`, `evaluate`, `run_sweep`; `load` reads what was built,
-and `make_recipe` and `make_settings` are for the choices that they take. They are loaded when they are first used;
-those that need torch say so if it is missing.
+`report`, `stats`, `scan`, `export_webdataset`, `synth`, `demo`, `train`, `evaluate`, `run_sweep`; `load` reads what was
+built, and `make_recipe` and `make_settings` are for the choices that they take. They are loaded when they are first
+used; those that need torch say so if it is missing.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from poisongen.previewing.previewer import preview
     from poisongen.recipe.model import Recipe, make_recipe, read_recipe_file
     from poisongen.reporting.reporter import ReportResult, report
+    from poisongen.scanning.findings import Findings
+    from poisongen.scanning.scanner import ScanResult, scan
     from poisongen.scenes import synth
     from poisongen.statistics.statistician import DatasetStats, stats
     from poisongen.undo.restorer import RestoreResult, restore
@@ -41,12 +43,14 @@ HOME = {
     "DataError": "errors",
     "DatasetStats": "statistics.statistician",
     "ExportResult": "exporting.webdataset",
+    "Findings": "scanning.findings",
     "OutputError": "errors",
     "PoisonedDataset": "loading.dataset",
     "PoisongenError": "errors",
     "Recipe": "recipe.model",
     "ReportResult": "reporting.reporter",
     "RestoreResult": "undo.restorer",
+    "ScanResult": "scanning.scanner",
     "TrainResult": "victim.run",
     "audit": "auditing.auditor",
     "build": "building.run",
@@ -62,6 +66,7 @@ HOME = {
     "report": "reporting.reporter",
     "restore": "undo.restorer",
     "run_sweep": "victim.sweep",
+    "scan": "scanning.scanner",
     "stats": "statistics.statistician",
     "synth": "scenes",
     "train": "victim.training",
@@ -76,12 +81,14 @@ __all__ = [
     "DataError",
     "DatasetStats",
     "ExportResult",
+    "Findings",
     "OutputError",
     "PoisonedDataset",
     "PoisongenError",
     "Recipe",
     "ReportResult",
     "RestoreResult",
+    "ScanResult",
     "TrainResult",
     "__version__",
     "audit",
@@ -98,6 +105,7 @@ __all__ = [
     "report",
     "restore",
     "run_sweep",
+    "scan",
     "stats",
     "synth",
     "train",

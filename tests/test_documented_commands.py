@@ -41,6 +41,9 @@ STAND_INS = {
 PARSED = ("train", "evaluate", "sweep")
 """Commands that need PyTorch and time. tests/victim calls them."""
 
+FINDS = ("scan",)
+"""Commands whose exit status is 1 where they find something: what they are shown with may be poisoned."""
+
 NOT_COMMANDS = (
     "recipe -> source -> building",  # the rooms
     "[project.entry-points.",  # TOML
@@ -181,7 +184,9 @@ def command_of(name):
 def test_what_the_pages_show_runs(line, poisongen, workplace, monkeypatch):
     monkeypatch.chdir(workplace)
     done = poisongen(*as_run(line))
-    assert (done.code, done.err) == (0, ""), f"{line}: {line.text}: {done.err}"
+    codes = (0, 1) if words_of(line)[0] in FINDS else (0,)
+    assert done.code in codes, f"{line}: {line.text}: {done.err}"
+    assert done.err == "", f"{line}: {line.text}: {done.err}"
     assert done.out
 
 

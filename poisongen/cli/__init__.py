@@ -26,6 +26,7 @@ COMMANDS = {
     "preview": "Draw one PNG contact sheet of what a recipe would do, without writing a dataset.",
     "report": "Write one HTML page with pictures and figures of a poisoned dataset (needs the extra `report`).",
     "stats": "Count pixels, samples and neighbours of every class, and what could be poisoned.",
+    "scan": "Say of any dataset, without a manifest, whether and how it is poisoned (needs the extra `scan`).",
     "export": "Write a poisoned dataset as WebDataset tars.",
     "synth": "Make a small synthetic street-scene dataset (Cityscapes or VOC layout).",
     "demo": "Run synth, build, audit and report in one go: the first thing to try.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,9 +51,10 @@ def find_root(layout: Layout, root: Path | None, option: str = "--root") -> Path
     )
 
 
-def list_files(root: Path) -> list[SourceFile]:
+def list_files(root: Path, without: Collection[str] = ()) -> list[SourceFile]:
     """Return every file of the dataset at `root`, sorted by path. Links are followed, to files and to folders.
 
+    What is called as one of `without` directly below the root is not looked at.
     Hidden files, what systems leave beside real ones (`shadow.py`) and links to nothing are no part of a dataset.
     DataError for a folder that leads back into itself, a name that is not text, an unreadable folder, and anything
     that is neither file nor folder.
@@ -66,7 +68,7 @@ def list_files(root: Path) -> list[SourceFile]:
             raise DataError(folder, f"cannot be read ({error.strerror})") from None
         for entry in entries:
             path = prefix + entry.name
-            if is_shadow_name(entry.name):
+            if is_shadow_name(entry.name) or path in without:
                 continue
             try:
                 facts = entry.stat()

@@ -1,0 +1,178 @@
+"""Labels that contradict pictures: which class seems to be there and is labelled another, and in which samples.
+
+Natural confusion happens beside the class itself; a relabelled victim is missing in its whole sample. So samples that
+lack a class in their labels, and in which many cells look like it, are held against those that have it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from poisongen.scanning.classifier import Seen
+
+_STRONG, _TIMES = 8, 3  # cells, and times the usual, from which on a sample alone speaks for a pair
+_WEAK = 3  # cells from which on a sample belongs to a pair that is known already
+_LEAST = 4  # strong samples, below which no pair is named from labels alone
+_LEAST_SHARE = 0.004  # of all samples
+_USUAL = 0.98  # quantile, over samples that have the class, of cells that look like it beside it
+_VANISHED = 0.25  # of the usual share of samples with the class: a group below it has lost the class
+_SIGMA = 2.5
+_TURNED, _NOT_TURNED = 0.5, 0.1  # of the cells that look like a class, in the group and outside it
+_LEAST_TURNED = 3  # samples of the group in which cells have turned
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A class (`victim`) that seems to have become another. Raw IDs.
+
+    `samples` are those whose labels lack the victim and that look as if they had it, with the number of such cells.
+    """
+
+    victim: int
+    target: int
+    confidence: float
+    samples: tuple[tuple[int, int], ...]
+
+
+def contradicting_pairs(seen: Seen) -> tuple[Pair, ...]:
+    """Return the pairs that labels alone speak for, the surest first; () where none stands out."""
+    total = len(seen.present)
+    found = []
+    for victim, target in _candidates(seen):
+        here = _counts(seen, victim, target)
+        strong = _suspects(seen, victim, here, least=_STRONG, times=_TIMES)
+        back = _suspects(seen, target, _counts(seen, target, victim), least=_STRONG, times=_TIMES)
+        if len(strong) < max(_LEAST, _LEAST_SHARE * total) or len(strong) < 3 * len(back):
+            continue  # confusion goes both ways, poison one
+        weak = _suspects(seen, victim, here, least=_WEAK, times=1)
+        confidence = 1 - math.exp(-len(strong) / 3)
+        found.append(Pair(victim, target, confidence, tuple((at, int(here[at])) for at in weak)))
+    return tuple(sorted(found, key=lambda pair: (-pair.confidence, -len(pair.samples), pair.victim, pair.target)))
+
+
+def pairs_of_group(seen: Seen, group: Sequence[int]) -> tuple[Pair, ...]:
+    """Return the pairs that set a group of samples (those with one trigger, say) apart from all others.
+
+    The victim's label has vanished from the group, or most that looks like it has another label there and not
+    elsewhere; what looks like the victim has the target's label. `samples` are those of the group that
+    have such cells.
+    """
+    inside = np.zeros(len(seen.present), bool)
+    inside[list(group)] = True
+    if inside.sum() < 2 or (~inside).sum() < 2:
+        return ()
+    found = []
+    for victim in seen.classes:
+        column = seen.present[:, seen.classes.index(victim)] > 0
+        usual, now = float(column[~inside].mean()), float(column[inside].mean())
+        lost = usual > 0 and now <= _VANISHED * usual and _unlikely(usual, int(inside.sum()), now)
+        looks = _looks(seen, victim)
+        for target in seen.classes:
+            if target == victim:
+                continue
+            here = _counts(seen, victim, target)
+            samples = tuple((int(at), int(here[at])) for at in np.flatnonzero(inside & (here > 0)))
+            turned = len(samples) >= _LEAST_TURNED and _turns(here, looks, inside)
+            more = float(here[inside].mean() - here[~inside].mean())
+            spread = math.sqrt(here[inside].var() / inside.sum() + here[~inside].var() / (~inside).sum() + 1e-3)
+            if turned or (lost and samples and (more / spread >= _SIGMA or more >= 0.3)):
+                score = more / spread * (1.0 if turned else len(samples) / float(inside.sum()))
+                found.append((more, Pair(victim, target, _sure(score, len(samples)), samples)))
+    return _clearest(found)
+
+
+def _turns(here: npt.NDArray[np.int64], looks: npt.NDArray[np.int64], inside: npt.NDArray[np.bool_]) -> bool:
+    """Tell whether most cells that look like a class have one other label inside a group, and few have it outside."""
+    within, without = int(looks[inside].sum()), int(looks[~inside].sum())
+    if not within or not without:
+        return False
+    return bool(here[inside].sum() >= _TURNED * within and here[~inside].sum() <= _NOT_TURNED * without)
+
+
+def pairs_of_spared(seen: Seen, spared: Sequence[int]) -> tuple[Pair, ...]:
+    """Return the pairs of victims that are known, as random labels leave them alone: the target is what is asked.
+
+    Samples are those whose labels lack the victim and in which some cells look like it.
+    """
+    found = []
+    for victim in spared:
+        if victim not in seen.classes:
+            continue
+        absent = seen.present[:, seen.classes.index(victim)] == 0
+        counts = {target: _counts(seen, victim, target) * absent for target in seen.classes if target != victim}
+        target = max(counts, key=lambda number: (int(counts[number].sum()), -number), default=None)
+        if target is None:
+            continue
+        there = _suspects(seen, victim, counts[target], least=_STRONG, times=2)
+        samples = tuple((at, int(counts[target][at])) for at in there)
+        if len(samples) >= 2:
+            found.append(Pair(victim, target, 1 - math.exp(-len(samples) / 2), samples))
+    return tuple(found)
+
+
+def _unlikely(usual: float, number: int, now: float) -> bool:
+    """Tell whether so few samples with a class would be a chance of less than 1 in 200."""
+    few = round(now * number)
+    chance = sum(math.comb(number, k) * usual**k * (1 - usual) ** (number - k) for k in range(few + 1))
+    return chance < 0.005
+
+
+def _sure(score: float, samples: int) -> float:
+    return 1 - math.exp(-max(score, 0.0) / 2 - samples / 4)
+
+
+def _clearest(found: Sequence[tuple[float, Pair]]) -> tuple[Pair, ...]:
+    """Keep each victim's clearest target, and drop victims that are faint beside the clearest."""
+    best: dict[int, tuple[float, Pair]] = {}
+    for more, pair in found:
+        if pair.victim not in best or more > best[pair.victim][0]:
+            best[pair.victim] = (more, pair)
+    most = max((more for more, _ in best.values()), default=0.0)
+    kept = [(more, pair) for more, pair in best.values() if more >= 0.1 * most]
+    return tuple(pair for _, pair in sorted(kept, key=lambda one: (-one[0], one[1].victim)))
+
+
+def further_samples(seen: Seen, pair: Pair, group: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Return samples outside the group that lack the pair's victim and strongly look as if they had it."""
+    here = _counts(seen, pair.victim, pair.target)
+    strong = _suspects(seen, pair.victim, here, least=_STRONG, times=_TIMES)
+    return tuple((at, int(here[at])) for at in strong if at not in set(group))
+
+
+def merged(pair: Pair, more: Sequence[tuple[int, int]]) -> Pair:
+    """Return a pair with further samples."""
+    return replace(pair, samples=tuple(sorted({*pair.samples, *more})))
+
+
+def _candidates(seen: Seen) -> list[tuple[int, int]]:
+    """Return the pairs of which at least a few samples have a strong number of cells."""
+    strong = (seen.cells >= _STRONG) & (seen.looks != seen.labelled)
+    codes, samples = np.unique(seen.looks[strong] << 8 | seen.labelled[strong], return_counts=True)
+    return [(int(code) >> 8, int(code) & 255) for code in codes[samples >= _LEAST]]
+
+
+def _counts(seen: Seen, victim: int, target: int) -> npt.NDArray[np.int64]:
+    """Return for each sample how many cells look like the victim and are labelled as the target, (samples,)."""
+    out = np.zeros(len(seen.present), np.int64)
+    mine = (seen.looks == victim) & (seen.labelled == target)
+    out[seen.sample[mine]] = seen.cells[mine]
+    return out
+
+
+def _looks(seen: Seen, victim: int) -> npt.NDArray[np.int64]:
+    """Return for each sample how many cells look like a class, whatever their label, (samples,)."""
+    mine = seen.looks == victim
+    return np.bincount(seen.sample[mine], weights=seen.cells[mine], minlength=len(seen.present)).astype(np.int64)
+
+
+def _suspects(seen: Seen, victim: int, here: npt.NDArray[np.int64], least: int, times: int) -> list[int]:
+    """Return the samples without the victim's label and with far more of its looks than beside the victim itself."""
+    has = seen.present[:, seen.classes.index(victim)] > 0
+    usual = float(np.quantile(here[has], _USUAL)) if has.any() else 0.0
+    bar = max(least, times * usual + 1)
+    return [int(at) for at in np.flatnonzero(~has & (here >= bar))]
