@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from poisongen.scanning.patch.groups import Group, groups_of
+from poisongen.scanning.patch.matched import SURROGATES, Peak, kernel_of, peaks, surrogates, threshold
+from poisongen.scanning.patch.natural import recurs_unnaturally
+from poisongen.scanning.patch.points import Pairs, pairs_of
+from poisongen.scanning.patch.stack import Fitted, crop, fit, margin_of
+from poisongen.scanning.patch.votes import vote
+
 Picture = npt.NDArray[np.uint8]
 Read = Callable[[int], Picture]
 Apply = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
+
+LAID_ON_EACH_OTHER = 32  # pictures of a group that its template is made of
+SAMPLED = 64  # pictures that the surrogates are tried on
+MOST_TEMPLATES = 4
+OF_THE_MEMBERS = 0.55  # a hit responds at least so much as the group's own pictures do in the middle
+LEAST_HITS = 4
 
 
 @dataclass(frozen=True)
@@ -33,11 +48,115 @@ class PatchEvidence:
     hits: tuple[PatchHit, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class _Template:
+    """A template found: what the stack says, the group's pictures, the filter."""
+
+    fitted: Fitted
+    members: frozenset[int]
+    kernel: npt.NDArray[Any]
+
+
 def find_patches(read: Read, count: int, apply: Apply) -> tuple[PatchEvidence, ...]:
     """Return every patch that recurs in pictures 0 to `count` - 1 at different places, the surest first; () if none.
 
-    `read(i)` decodes picture i as uint8 RGB of shape (H, W, 3); it can be pickled, and is called a few times for each
-    picture. `apply(function, items)` maps a function over items, in order, in as many processes as the caller likes.
+    `read(i)` decodes picture i as uint8 RGB of shape (H, W, 3); it can be pickled, and is called twice for each
+    picture, a third time for few. `apply(function, items)` maps a function over items, in order, in as many processes
+    as the caller likes.
     """
-    del read, count, apply
-    return ()
+    if count < LEAST_HITS:
+        return ()
+    groups = groups_of(vote(list(apply(partial(_pairs, read), range(count)))))
+    templates = _templates(read, groups, apply)
+    if not templates:
+        return ()
+    return _hits(read, count, apply, templates)
+
+
+def _pairs(read: Read, index: int) -> Pairs:
+    return pairs_of(read(index))
+
+
+def _crops(
+    read: Read, wanted: tuple[int, Sequence[tuple[int, int, int, int, int]]]
+) -> list[tuple[int, npt.NDArray[Any]]]:
+    """Return the crops wanted of one picture, each with its group's number, as float16: whole levels, and NaN."""
+    picture = read(wanted[0])
+    return [(group, crop(picture, *box).astype(np.float16)) for group, *box in wanted[1]]
+
+
+def _templates(read: Read, groups: Sequence[Group], apply: Apply) -> list[_Template]:
+    """Return the templates of the groups that pass for a patch, those of most agreeing pairs first."""
+    wanted: dict[int, list[tuple[int, int, int, int, int]]] = defaultdict(list)
+    for number, group in enumerate(groups):
+        margin = margin_of(group.hull)
+        top, left, bottom, right = group.hull
+        size = (bottom - top + 1 + 2 * margin, right - left + 1 + 2 * margin)
+        for index, row, column in group.places[:LAID_ON_EACH_OTHER]:
+            wanted[index].append((number, row + top - margin, column + left - margin, *size))
+    stacks: dict[int, list[npt.NDArray[Any]]] = defaultdict(list)
+    for crops in apply(partial(_crops, read), sorted(wanted.items())):
+        for number, part in crops:
+            stacks[number].append(part)
+    templates: list[_Template] = []
+    for number, group in enumerate(groups):
+        margin = margin_of(group.hull)
+        tall, wide = group.hull[2] - group.hull[0], group.hull[3] - group.hull[1]
+        stack = np.stack(stacks.pop(number)).astype(np.float32)
+        fitted = fit(stack, (margin, margin, margin + tall, margin + wide))
+        if not recurs_unnaturally(fitted):
+            continue
+        if any(_same(fitted.picture, known) for known in templates):
+            continue
+        members = frozenset(index for index, _, _ in group.places)
+        templates.append(_Template(fitted, members, kernel_of(fitted.picture)))
+        if len(templates) == MOST_TEMPLATES:
+            break
+    return templates
+
+
+def _same(picture: Picture, known: _Template) -> bool:
+    """Tell whether a template is one that was found before, or a part of it."""
+    padded = np.pad(known.fitted.picture, [(size, size) for size in picture.shape[:2]] + [(0, 0)], mode="edge")
+    return peaks(padded, [kernel_of(picture)])[0].response > 0.5
+
+
+def _responses(
+    read: Read, kernels: Sequence[npt.NDArray[Any]], chance: dict[int, list[list[npt.NDArray[Any]]]], index: int
+) -> list[tuple[Peak, list[float]]]:
+    """Return for each template its peak in one picture, and what its surrogates reach there, if they are tried there."""
+    picture = read(index)
+    found = []
+    for number, kernel in enumerate(kernels):
+        tried = chance[index][number] if index in chance else []
+        best, *others = peaks(picture, [kernel, *tried])
+        found.append((best, [peak.response for peak in others]))
+    return found
+
+
+def _hits(read: Read, count: int, apply: Apply, templates: Sequence[_Template]) -> tuple[PatchEvidence, ...]:
+    kernels = [template.kernel for template in templates]
+    sample = sorted({int(index) for index in np.linspace(0, count - 1, min(SAMPLED, count))})
+    chance = {index: [surrogates(kernel, SURROGATES, seed=index) for kernel in kernels] for index in sample}
+    found = list(apply(partial(_responses, read, kernels, chance), range(count)))
+    evidence = []
+    for number, template in enumerate(templates):
+        best = [responses[number][0] for responses in found]
+        by_chance = np.array([value for responses in found for value in responses[number][1]])
+        usual = float(np.median([best[index].response for index in template.members]))
+        least = max(threshold(by_chance), OF_THE_MEMBERS * usual)
+        height, width = template.fitted.picture.shape[:2]
+        hits = tuple(
+            PatchHit(index, (peak.row, peak.column, height, width), _score(peak.response, least, usual))
+            for index, peak in enumerate(best)
+            if peak.response > least
+        )
+        if len(hits) >= LEAST_HITS:
+            sure = 1 - float(np.exp(-len(hits) / 2 * min(template.fitted.sides)))
+            evidence.append(PatchEvidence((height, width), template.fitted.picture, sure, hits))
+    return tuple(sorted(evidence, key=lambda one: -one.confidence))
+
+
+def _score(response: float, least: float, usual: float) -> float:
+    """Return 0.5 for a response that is just enough, 1 for one as high as is usual."""
+    return float(np.clip(0.5 + 0.5 * (response - least) / max(usual - least, 1e-6), 0.5, 1.0))

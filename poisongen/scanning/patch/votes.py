@@ -1,0 +1,88 @@
+"""Votes: two pictures that share hashes of pairs at one displacement are linked there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from poisongen.scanning.patch.points import Pairs
+
+Array = npt.NDArray[Any]
+
+ALL_PAIRS = 64  # a hash held by no more pictures than this votes for every two of them, else for neighbours in rank
+NEIGHBOURS = 8
+LEAST_VOTES = 2
+STILL = 3  # a displacement up to this in both directions is no move: what lies at the same place belongs to the camera
+MOST_VOTES = 40_000_000  # a bound on memory: where there would be more, a share of the hashes is left out in all pictures
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """Two pictures with the same thing in them.
+
+    `one` < `other` are indices, `shift` (rows, columns) leads from a place in the first to that in the second, `hull`
+    is (top, left, bottom, right), inclusive, of the points in the first, `votes` the number of pairs.
+    """
+
+    one: int
+    other: int
+    shift: tuple[int, int]
+    hull: tuple[int, int, int, int]
+    votes: int
+
+
+def _chains(counts: Array, neighbours: int) -> tuple[Array, Array]:
+    """Return first and second members of all votes of buckets with so many members, as places in the sorted list."""
+    starts = np.cumsum(counts) - counts
+    firsts, seconds = [], []
+    for step in range(1, int(min(counts.max(initial=1), neighbours + 1))):
+        long = counts > step
+        size = counts[long] - step
+        base = np.repeat(starts[long] - (np.cumsum(size) - size), size) + np.arange(size.sum())
+        firsts.append(base)
+        seconds.append(base + step)
+    empty = np.zeros(0, np.int64)
+    return np.concatenate([empty, *firsts]), np.concatenate([empty, *seconds])
+
+
+def vote(found: Sequence[Pairs]) -> list[Link]:
+    """Return the links between pictures, given each picture's pairs in order; those with most votes first."""
+    hashes = np.concatenate([pairs.hashes for pairs in found])
+    owner = np.repeat(np.arange(len(found)), [len(pairs.hashes) for pairs in found])
+    rows = np.concatenate([pairs.rows for pairs in found]).astype(np.int32)
+    columns = np.concatenate([pairs.columns for pairs in found]).astype(np.int32)
+    order = np.lexsort((owner, hashes))
+    hashes, owner, rows, columns = hashes[order], owner[order], rows[order], columns[order]
+    _, counts = np.unique(hashes, return_counts=True)
+    small = np.repeat(counts <= ALL_PAIRS, counts)
+    pieces = []
+    for part, neighbours in ((small, ALL_PAIRS), (~small, NEIGHBOURS)):
+        where = np.flatnonzero(part)
+        sizes = counts[counts <= ALL_PAIRS] if neighbours == ALL_PAIRS else counts[counts > ALL_PAIRS]
+        first, second = _chains(sizes, neighbours)
+        pieces.append((where[first], where[second]))
+    first, second = (np.concatenate([piece[side] for piece in pieces]) for side in (0, 1))
+    down = rows[second, 0] - rows[first, 0]
+    right = columns[second, 0] - columns[first, 0]
+    real = (owner[first] != owner[second]) & ((abs(down) > STILL) | (abs(right) > STILL))
+    first, second, down, right = first[real], second[real], down[real], right[real]
+    span = 1 << 15
+    moved = (down + span // 2).astype(np.int64) * span + right + span // 2
+    key = (owner[first] * len(found) + owner[second]) * span * span + moved
+    order = np.argsort(key, kind="stable")
+    key, first = key[order], first[order]
+    _, begin, votes = np.unique(key, return_index=True, return_counts=True)
+    enough = votes >= LEAST_VOTES
+    links = []
+    for start, number in zip(begin[enough], votes[enough], strict=True):
+        part = first[start : start + number]
+        hull = (rows[part].min(), columns[part].min(), rows[part].max(), columns[part].max())
+        where, step = divmod(int(key[start]), span * span)
+        one, other = divmod(where, len(found))
+        shift = (step // span - span // 2, step % span - span // 2)
+        links.append(Link(one, other, shift, tuple(int(side) for side in hull), int(number)))  # type: ignore[arg-type]
+    return sorted(links, key=lambda link: -link.votes)
