@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from poisongen.scanning.patch.votes import Link
 
+Hull = tuple[int, int, int, int]
+Shift = tuple[int, int]
+
 LEAST_PICTURES = 4
 MOST_GROUPS = 40
-SLACK = 8  # hulls so near to each other, pixels, are of one thing
+MOST_SEEDS = 20_000
+WITNESSES = 2  # members whose links to a picture must agree before it joins
+SLACK = 3  # pixels that a hull is widened by, where two are compared
+ALIKE = 3  # hulls of one thing differ in size at most by this factor, and 16 pixels
 
 
 @dataclass(frozen=True)
@@ -22,122 +28,100 @@ class Group:
     """
 
     places: tuple[tuple[int, int, int], ...]
-    hull: tuple[int, int, int, int]
+    hull: Hull
     links: int
 
 
 def in_triangles(links: Sequence[Link]) -> list[Link]:
-    """Return the links that a third picture confirms: its two shifts add up to theirs, within a pixel."""
-    shifts: dict[int, dict[int, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
+    """Return the links that a third picture confirms, by shifts that add up to within a pixel; those of most first."""
+    shifts: dict[int, dict[int, list[Shift]]] = defaultdict(lambda: defaultdict(list))
     for link in links:
         down, right = link.shift
         shifts[link.one][link.other].append((down, right))
         shifts[link.other][link.one].append((-down, -right))
 
-    def confirmed(link: Link) -> bool:
+    def witnesses(link: Link) -> int:
         ours, theirs = shifts[link.one], shifts[link.other]
-        if len(theirs) < len(ours):
-            thirds: Iterable[int] = (third for third in theirs if third in ours)
-        else:
-            thirds = (third for third in ours if third in theirs)
-        return any(
-            abs(first[0] - second[0] - link.shift[0]) <= 1 and abs(first[1] - second[1] - link.shift[1]) <= 1
-            for third in thirds
-            for first in ours[third]
-            for second in theirs[third]
+        fewer, more = (theirs, ours) if len(theirs) < len(ours) else (ours, theirs)
+        return sum(
+            any(
+                abs(first[0] - second[0] - link.shift[0]) <= 1 and abs(first[1] - second[1] - link.shift[1]) <= 1
+                for first in ours[third]
+                for second in theirs[third]
+            )
+            for third in fewer
+            if third in more
         )
 
-    return [link for link in links if confirmed(link)]
+    confirmed = [(witnesses(link), link) for link in links]
+    return [link for number, link in sorted(confirmed, key=lambda pair: -pair[0]) if number]
 
 
-def _moved(hull: tuple[int, int, int, int], shift: tuple[int, int]) -> tuple[int, int, int, int]:
+def moved(hull: Hull, shift: Shift) -> Hull:
+    """Return a hull moved by (rows, columns)."""
     down, right = shift
     return hull[0] + down, hull[1] + right, hull[2] + down, hull[3] + right
 
 
-def _touch(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:
-    return (
-        one[0] - SLACK <= other[2]
-        and other[0] - SLACK <= one[2]
-        and one[1] - SLACK <= other[3]
-        and other[1] - SLACK <= one[3]
-    )
-
-
-def _ends(links: Sequence[Link]) -> list[tuple[int, int]]:
-    """Return for each link the numbers of the spots that it joins: ends in one picture that touch are one spot."""
-    parent = list(range(2 * len(links)))
-
-    def root(end: int) -> int:
-        while parent[end] != end:
-            parent[end] = parent[parent[end]]
-            end = parent[end]
-        return end
-
-    within: dict[int, list[tuple[int, tuple[int, int, int, int]]]] = defaultdict(list)
-    for number, link in enumerate(links):
-        within[link.one].append((2 * number, link.hull))
-        within[link.other].append((2 * number + 1, _moved(link.hull, link.shift)))
-    for ends in within.values():
-        spots: list[tuple[int, tuple[int, int, int, int]]] = []
-        for end, hull in ends:
-            for other, there in spots:
-                if _touch(hull, there):
-                    parent[root(end)] = root(other)
-                    break
-            else:
-                spots.append((end, hull))
-    return [(root(2 * number), root(2 * number + 1)) for number in range(len(links))]
+def _same_spot(one: Hull, other: Hull) -> bool:
+    """Tell whether two hulls in one frame may be of one thing: they lie on each other and are not too unlike."""
+    tall = min(one[2], other[2]) - max(one[0], other[0]) + 2 * SLACK
+    wide = min(one[3], other[3]) - max(one[1], other[1]) + 2 * SLACK
+    sizes = [max(hull[2] - hull[0], hull[3] - hull[1]) for hull in (one, other)]
+    return tall > 0 and wide > 0 and max(sizes) <= ALIKE * min(sizes) + 16
 
 
 def groups_of(links: Sequence[Link]) -> list[Group]:
-    """Return the groups of at least LEAST_PICTURES pictures, those with most agreeing pairs first."""
-    links = in_triangles(links)
-    joined: dict[int, list[tuple[int, tuple[int, int], Link]]] = defaultdict(list)
-    picture: dict[int, int] = {}
-    for link, (one, other) in zip(links, _ends(links), strict=True):
-        joined[one].append((other, link.shift, link))
-        joined[other].append((one, (-link.shift[0], -link.shift[1]), link))
-        picture[one], picture[other] = link.one, link.other
-    seen: set[int] = set()
+    """Return the groups of at least LEAST_PICTURES pictures, those with most agreeing pairs first.
+
+    A group begins with one link and grows by pictures that two of its members, at least, place in the same way.
+    """
+    links = in_triangles(links)[:MOST_SEEDS]
+    around: dict[int, list[tuple[int, int, Shift, Hull]]] = defaultdict(list)
+    for number, link in enumerate(links):
+        around[link.one].append((number, link.other, link.shift, link.hull))
+        back = (-link.shift[0], -link.shift[1])
+        around[link.other].append((number, link.one, back, moved(link.hull, link.shift)))
+    used: set[int] = set()
     groups = []
-    for start in sorted(joined, key=lambda spot: -len(joined[spot])):  # from the spot that most others agree with
-        if start in seen:
-            continue
-        origin = {start: (0, 0)}
-        queue = deque([start])
-        while queue:
-            spot = queue.popleft()
-            for other, (down, right), _ in joined[spot]:
-                if other not in origin:
-                    origin[other] = (origin[spot][0] + down, origin[spot][1] + right)
-                    queue.append(other)
-        seen |= set(origin)
-        groups.append(_group(origin, joined, picture))
-    large = [group for group in groups if len(group.places) >= LEAST_PICTURES]
-    return sorted(large, key=lambda group: (-group.links, -len(group.places)))[:MOST_GROUPS]
+    for number, link in enumerate(links):
+        if number not in used:
+            used.add(number)
+            group = _grown(link, around, used)
+            if len(group.places) >= LEAST_PICTURES:
+                groups.append(group)
+    return sorted(groups, key=lambda group: (-group.links, -len(group.places)))[:MOST_GROUPS]
 
 
-def _group(
-    origin: dict[int, tuple[int, int]],
-    joined: dict[int, list[tuple[int, tuple[int, int], Link]]],
-    picture: dict[int, int],
-) -> Group:
-    """Put one group together: spots whose links mostly agree with the common frame, and the points' middle extent."""
-    agreeing: Counter[int] = Counter()
-    sides: list[tuple[int, int, int, int]] = []
-    for spot, (row, column) in origin.items():
-        for other, (down, right), link in joined[spot]:
-            there = origin[other]
-            if abs(there[0] - row - down) <= 1 and abs(there[1] - column - right) <= 1:
-                agreeing[spot] += 1
-                if link.one == picture[spot] and (down, right) == link.shift:
-                    sides.append(_moved(link.hull, (-row, -column)))
-    places: dict[int, tuple[int, int]] = {}
-    for spot, _ in agreeing.most_common():
-        places.setdefault(picture[spot], origin[spot])  # one spot for each picture
-    if not sides:
-        return Group((), (0, 0, 0, 0), 0)
-    middle = [sorted(side)[len(sides) // 2] for side in zip(*sides, strict=True)]
-    hull = (middle[0], middle[1], middle[2], middle[3])
-    return Group(tuple((index, *place) for index, place in places.items()), hull, len(sides))
+def _grown(seed: Link, around: dict[int, list[tuple[int, int, Shift, Hull]]], used: set[int]) -> Group:
+    """Return the group that grows from a link. The links that it takes up are added to `used`."""
+    places: dict[int, Shift] = {seed.one: (0, 0), seed.other: seed.shift}
+    hull, hulls, taken = seed.hull, [seed.hull], set()
+    fresh = list(places)
+    offers: dict[int, Counter[Shift]] = defaultdict(Counter)
+    while fresh:
+        for member in fresh:
+            down, right = places[member]
+            for number, other, shift, there in around[member]:
+                here = moved(there, (-down, -right))
+                if number not in taken and _same_spot(hull, here):
+                    taken.add(number)
+                    place = (down + shift[0], right + shift[1])
+                    if other not in places:
+                        offers[other][place] += 1
+                        hulls.append(here)
+                    elif abs(place[0] - places[other][0]) <= 1 and abs(place[1] - places[other][1]) <= 1:
+                        hulls.append(here)
+        fresh = []
+        for other, counted in offers.items():
+            if other in places:
+                continue
+            place, _ = counted.most_common(1)[0]
+            if sum(counted[place[0] + i, place[1] + j] for i in (-1, 0, 1) for j in (-1, 0, 1)) >= WITNESSES:
+                places[other] = place
+                fresh.append(other)
+        sides = [sorted(side)[len(hulls) // 2] for side in zip(*hulls, strict=True)]
+        hull = (sides[0], sides[1], max(sides[2], sides[0]), max(sides[3], sides[1]))
+    if len(places) >= LEAST_PICTURES:
+        used |= taken
+    return Group(tuple((index, *place) for index, place in places.items()), hull, len(hulls))

@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 SURROGATES = 4
 FLOOR = 1.5  # grey levels: what the high-pass of a flat, noisy surface has by itself
-RARE = 1e-5  # how often chance may pass the threshold, for each picture
+RARE = 1e-4  # how often chance may pass the threshold, for each picture
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,10 @@ def peaks(picture: Array, kernels: Sequence[Array]) -> list[Peak]:
 def threshold(chance: Array, rare: float = RARE) -> float:
     """Return the response that a picture's best place exceeds with probability `rare`, from what surrogates reached.
 
-    The largest of many responses follows Gumbel's law; its two parameters come from mean and deviation.
+    The largest of many responses follows Gumbel's law. Its two parameters come from the quartiles, which a few
+    pictures that do hold something like the template leave alone.
     """
-    scale = float(np.std(chance)) * 6**0.5 / np.pi
-    return float(np.mean(chance)) - 0.5772 * scale - scale * float(np.log(-np.log1p(-rare)))
+    low, high = np.quantile(chance, (0.25, 0.75))
+    scale = (high - low) / np.log(np.log(4) / np.log(4 / 3))
+    centre = low + scale * np.log(np.log(4))
+    return float(centre - scale * np.log(-np.log1p(-rare)))

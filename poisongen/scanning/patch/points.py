@@ -23,8 +23,12 @@ _FREQUENCIES = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2), 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Pairs of neighbouring points of one picture: hashes (n,) uint64, rows and columns (n, 2) int16 of both points."""
+    """Pairs of neighbouring points of one picture of `size` (H, W).
 
+    `hashes` is (n,) uint64, `rows` and `columns` are (n, 2) int16, of both points of each pair.
+    """
+
+    size: tuple[int, int]
     hashes: Array
     rows: Array
     columns: Array
@@ -80,7 +84,7 @@ def pairs_of(picture: Array) -> Pairs:
     luma = cv2.GaussianBlur(grey(picture), (0, 0), 0.8)
     points = corners(luma)
     if len(points) < 2:
-        return Pairs(np.zeros(0, np.uint64), np.zeros((0, 2), np.int16), np.zeros((0, 2), np.int16))
+        return Pairs(luma.shape, np.zeros(0, np.uint64), np.zeros((0, 2), np.int16), np.zeros((0, 2), np.int16))
     points = points[np.lexsort((points[:, 1], points[:, 0]))]
     code = codes(luma, points)
     near = cKDTree(points).query(points, k=PARTNERS + 1, distance_upper_bound=REACH + 0.5)[1][:, 1:]
@@ -95,4 +99,4 @@ def pairs_of(picture: Array) -> Pairs:
     size = np.uint64(len(_FREQUENCIES))
     hashes = (place << (size + size)) | (code[low] << size) | code[high]
     ends = np.stack((points[low], points[high]), axis=1).astype(np.int16)
-    return Pairs(hashes, ends[:, :, 0], ends[:, :, 1])
+    return Pairs(luma.shape, hashes, ends[:, :, 0], ends[:, :, 1])

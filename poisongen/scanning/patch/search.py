@@ -104,7 +104,7 @@ def _templates(read: Read, groups: Sequence[Group], apply: Apply) -> list[_Templ
         tall, wide = group.hull[2] - group.hull[0], group.hull[3] - group.hull[1]
         stack = np.stack(stacks.pop(number)).astype(np.float32)
         fitted = fit(stack, (margin, margin, margin + tall, margin + wide))
-        if not recurs_unnaturally(fitted):
+        if not recurs_unnaturally(fitted, stack):
             continue
         if any(_same(fitted.picture, known) for known in templates):
             continue
@@ -136,7 +136,9 @@ def _responses(
 
 def _hits(read: Read, count: int, apply: Apply, templates: Sequence[_Template]) -> tuple[PatchEvidence, ...]:
     kernels = [template.kernel for template in templates]
-    sample = sorted({int(index) for index in np.linspace(0, count - 1, min(SAMPLED, count))})
+    members = frozenset[int]().union(*(template.members for template in templates))
+    others = [index for index in range(count) if index not in members] or list(range(count))
+    sample = {others[int(place)] for place in np.linspace(0, len(others) - 1, min(SAMPLED, len(others)))}
     chance = {index: [surrogates(kernel, SURROGATES, seed=index) for kernel in kernels] for index in sample}
     found = list(apply(partial(_responses, read, kernels, chance), range(count)))
     evidence = []

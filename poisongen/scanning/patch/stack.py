@@ -54,7 +54,8 @@ def deviation(stack: Array) -> tuple[Array, Array]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # all NaN somewhere
         middle = np.nanmedian(stack, axis=0)
-        spread = np.nanmedian(np.abs(stack - middle).mean(axis=3), axis=0)
+        away = np.sort(np.abs(stack - middle).mean(axis=3), axis=0)  # NaN last
+        spread = np.nanmean(away[: -(-3 * len(stack) // 4)], axis=0)  # but for those farthest off, which may be mistaken
     spread[np.isfinite(stack[..., 0]).sum(axis=0) < 3] = np.nan
     return middle, np.log(spread + 1.0)
 

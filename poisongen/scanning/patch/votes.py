@@ -17,6 +17,7 @@ ALL_PAIRS = 64  # a hash held by no more pictures than this votes for every two 
 NEIGHBOURS = 8
 LEAST_VOTES = 2
 STILL = 3  # a displacement up to this in both directions is no move: what lies at the same place belongs to the camera
+VIEW = 0.4  # of a picture's height or width: what two pictures share over more than that is no patch
 MOST_VOTES = 40_000_000  # a bound on memory: where there would be more, a share of the hashes is left out in all pictures
 
 
@@ -85,4 +86,16 @@ def vote(found: Sequence[Pairs]) -> list[Link]:
         one, other = divmod(where, len(found))
         shift = (step // span - span // 2, step % span - span // 2)
         links.append(Link(one, other, shift, tuple(int(side) for side in hull), int(number)))  # type: ignore[arg-type]
-    return sorted(links, key=lambda link: -link.votes)
+    return _without_views(sorted(links, key=lambda link: -link.votes), [pairs.size for pairs in found])
+
+
+def _without_views(links: Sequence[Link], sizes: Sequence[tuple[int, int]]) -> list[Link]:
+    """Leave out pictures that show one scene twice: what they share reaches over a large part of either."""
+
+    def large(link: Link) -> bool:
+        height = min(sizes[link.one][0], sizes[link.other][0])
+        width = min(sizes[link.one][1], sizes[link.other][1])
+        return link.hull[2] - link.hull[0] > VIEW * height or link.hull[3] - link.hull[1] > VIEW * width
+
+    views = {(link.one, link.other) for link in links if large(link)}
+    return [link for link in links if (link.one, link.other) not in views]
