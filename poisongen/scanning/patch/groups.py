@@ -12,7 +12,7 @@ Hull = tuple[int, int, int, int]
 Shift = tuple[int, int]
 
 LEAST_PICTURES = 4
-MOST_GROUPS = 40
+MOST_GROUPS = 150
 MOST_SEEDS = 20_000
 WITNESSES = 2  # members whose links to a picture must agree before it joins
 SLACK = 3  # pixels that a hull is widened by, where two are compared

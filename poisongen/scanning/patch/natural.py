@@ -12,7 +12,8 @@ from poisongen.scanning.patch.stack import Fitted
 
 Array = npt.NDArray[Any]
 
-LEAST_STEP = 0.4  # of the log deviation, over every side
+LEAST_STEP = 0.12  # of the log deviation, over every side: what a patch of opacity 0.2 leaves
+FEW = 10.0  # the least step is this over the number of pictures to the power 1.5: of few, any may agree by chance
 LEAST_SIDE = 8  # pixels
 RING = 12  # how far around the box the surroundings are compared, pixels
 GAP = 3  # between box and ring: what the high-pass carries over the edge
@@ -53,7 +54,8 @@ def recurs_unnaturally(fitted: Fitted, stack: Array) -> bool:
     or lies against the picture's border.
     """
     _, _, height, width = fitted.box
-    if min(height, width) < LEAST_SIDE or not all(side >= LEAST_STEP for side in fitted.sides):  # NaN is not
+    least = max(LEAST_STEP, FEW / len(stack) ** 1.5)
+    if min(height, width) < LEAST_SIDE or not all(side >= least for side in fitted.sides):  # NaN is not
         return False
     inside, outside = agreement(stack, fitted.box)
     return inside >= ALIKE_INSIDE and outside <= ALIKE_OUTSIDE

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 Array = npt.NDArray[Any]
 
 TILE = 64  # the strongest points are chosen within tiles, so that every part of a picture is heard
-POINTS_PER_TILE = 24
+POINTS_PER_TILE = 64
 WINDOW = 7  # what a code is of, pixels
 REACH = 12  # partners are at most so far apart, pixels
 PARTNERS = 6

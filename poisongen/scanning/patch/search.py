@@ -15,7 +15,7 @@ from poisongen.scanning.patch.groups import Group, groups_of
 from poisongen.scanning.patch.matched import SURROGATES, Peak, kernel_of, peaks, surrogates, threshold
 from poisongen.scanning.patch.natural import recurs_unnaturally
 from poisongen.scanning.patch.points import Pairs, pairs_of
-from poisongen.scanning.patch.stack import Fitted, crop, fit, margin_of
+from poisongen.scanning.patch.stack import Fitted, crop, fit, margin_of, outline
 from poisongen.scanning.patch.votes import vote
 
 Picture = npt.NDArray[np.uint8]
@@ -70,7 +70,9 @@ def find_patches(read: Read, count: int, apply: Apply) -> tuple[PatchEvidence, .
     templates = _templates(read, groups, apply)
     if not templates:
         return ()
-    return _hits(read, count, apply, templates)
+    evidence = _hits(read, count, apply, templates)
+    sure = [one for one in (_anew(read, one, apply) for one in evidence) if one is not None]
+    return tuple(sorted(sure, key=lambda one: -one.confidence))
 
 
 def _pairs(read: Read, index: int) -> Pairs:
@@ -87,25 +89,24 @@ def _crops(
 
 def _templates(read: Read, groups: Sequence[Group], apply: Apply) -> list[_Template]:
     """Return the templates of the groups that pass for a patch, those of most agreeing pairs first."""
-    wanted: dict[int, list[tuple[int, int, int, int, int]]] = defaultdict(list)
-    for number, group in enumerate(groups):
+    frames = []
+    for group in groups:
         margin = margin_of(group.hull)
         top, left, bottom, right = group.hull
         size = (bottom - top + 1 + 2 * margin, right - left + 1 + 2 * margin)
-        for index, row, column in group.places[:LAID_ON_EACH_OTHER]:
-            wanted[index].append((number, row + top - margin, column + left - margin, *size))
-    stacks: dict[int, list[npt.NDArray[Any]]] = defaultdict(list)
-    for crops in apply(partial(_crops, read), sorted(wanted.items())):
-        for number, part in crops:
-            stacks[number].append(part)
+        places = [(index, row + top - margin, column + left - margin) for index, row, column in group.places]
+        frames.append((places[:LAID_ON_EACH_OTHER], size))
+    stacks = _stacks(read, frames, apply)
     templates: list[_Template] = []
     for number, group in enumerate(groups):
         margin = margin_of(group.hull)
         tall, wide = group.hull[2] - group.hull[0], group.hull[3] - group.hull[1]
-        stack = np.stack(stacks.pop(number)).astype(np.float32)
-        fitted = fit(stack, (margin, margin, margin + tall, margin + wide))
-        if not recurs_unnaturally(fitted, stack):
+        stack = stacks.pop(number).astype(np.float32)
+        hull = (margin, margin, margin + tall, margin + wide)
+        fits = [found for found in (fit(stack, hull), outline(stack, hull)) if recurs_unnaturally(found, stack)]
+        if not fits:
             continue
+        fitted = fits[0]
         if any(_same(fitted.picture, known) for known in templates):
             continue
         members = frozenset(index for index, _, _ in group.places)
@@ -113,6 +114,21 @@ def _templates(read: Read, groups: Sequence[Group], apply: Apply) -> list[_Templ
         if len(templates) == MOST_TEMPLATES:
             break
     return templates
+
+
+def _stacks(
+    read: Read, frames: Sequence[tuple[Sequence[tuple[int, int, int]], tuple[int, int]]], apply: Apply
+) -> dict[int, npt.NDArray[Any]]:
+    """Return the stacks (K, H, W, 3), float16, of frames: the places (picture, row, column) of one size each."""
+    wanted: dict[int, list[tuple[int, int, int, int, int]]] = defaultdict(list)
+    for number, (places, size) in enumerate(frames):
+        for index, row, column in places:
+            wanted[index].append((number, row, column, *size))
+    parts: dict[int, list[npt.NDArray[Any]]] = defaultdict(list)
+    for crops in apply(partial(_crops, read), sorted(wanted.items())):
+        for number, part in crops:
+            parts[number].append(part)
+    return {number: np.stack(part) for number, part in parts.items()}
 
 
 def _same(picture: Picture, known: _Template) -> bool:
@@ -134,7 +150,8 @@ def _responses(
     return found
 
 
-def _hits(read: Read, count: int, apply: Apply, templates: Sequence[_Template]) -> tuple[PatchEvidence, ...]:
+def _hits(read: Read, count: int, apply: Apply, templates: Sequence[_Template]) -> list[PatchEvidence]:
+    """Return for each template the pictures that hold it by the matched filter, where they are enough."""
     kernels = [template.kernel for template in templates]
     members = frozenset[int]().union(*(template.members for template in templates))
     others = [index for index in range(count) if index not in members] or list(range(count))
@@ -154,11 +171,33 @@ def _hits(read: Read, count: int, apply: Apply, templates: Sequence[_Template]) 
             if peak.response > least
         )
         if len(hits) >= LEAST_HITS:
-            sure = 1 - float(np.exp(-len(hits) / 2 * min(template.fitted.sides)))
-            evidence.append(PatchEvidence((height, width), template.fitted.picture, sure, hits))
-    return tuple(sorted(evidence, key=lambda one: -one.confidence))
+            evidence.append(PatchEvidence((height, width), template.fitted.picture, 0.5, hits))
+    return evidence
 
 
 def _score(response: float, least: float, usual: float) -> float:
     """Return 0.5 for a response that is just enough, 1 for one as high as is usual."""
     return float(np.clip(0.5 + 0.5 * (response - least) / max(usual - least, 1e-6), 0.5, 1.0))
+
+
+def _anew(read: Read, found: PatchEvidence, apply: Apply) -> PatchEvidence | None:
+    """Return the evidence with its box measured anew on all pictures that hold the patch; None if they say otherwise.
+
+    The group that a template came from is a part of them, and its box may be a pixel or two off.
+    """
+    margin = margin_of((0, 0, *found.size))
+    height, width = found.size
+    best = sorted(found.hits, key=lambda hit: -hit.score)[:LAID_ON_EACH_OTHER]
+    places = [(hit.index, hit.box[0] - margin, hit.box[1] - margin) for hit in best]
+    stack = _stacks(read, [(places, (height + 2 * margin, width + 2 * margin))], apply)[0].astype(np.float32)
+    hull = (margin + height // 4, margin + width // 4, margin + height - height // 4, margin + width - width // 4)
+    for fitted in (fit(stack, hull), outline(stack, hull)):
+        if recurs_unnaturally(fitted, stack):
+            top, left, tall, wide = fitted.box
+            hits = tuple(
+                PatchHit(hit.index, (hit.box[0] + top - margin, hit.box[1] + left - margin, tall, wide), hit.score)
+                for hit in found.hits
+            )
+            sure = 1 - float(np.exp(-len(hits) * min(1.0, *fitted.sides)))
+            return PatchEvidence((tall, wide), fitted.picture, sure, hits)
+    return None

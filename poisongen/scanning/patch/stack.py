@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+BESIDE = 2  # pixels on either side of an edge that tell where it is
+ENOUGH = 8  # pictures that make a good stack
 MARGIN = 24  # around the points' hull, pixels; the hull's own size where that is larger
 
 
@@ -19,14 +22,12 @@ class Fitted:
     """The rectangle where a stack agrees.
 
     `box` is (top, left, height, width) in the stack, `picture` (height, width, 3) uint8 the middle of it, `sides` the
-    step of the log deviation at the top, bottom, left and right side, `inside` and `outside` its middle values.
+    step of the log deviation at the top, bottom, left and right side.
     """
 
     box: tuple[int, int, int, int]
     picture: Array
     sides: tuple[float, float, float, float]
-    inside: float
-    outside: float
 
 
 def margin_of(hull: tuple[int, int, int, int]) -> int:
@@ -49,8 +50,6 @@ def deviation(stack: Array) -> tuple[Array, Array]:
 
     Where fewer than three pictures reach, the spread is NaN.
     """
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # all NaN somewhere
         middle = np.nanmedian(stack, axis=0)
@@ -61,18 +60,29 @@ def deviation(stack: Array) -> tuple[Array, Array]:
 
 
 def _edge(profile: Array) -> int:
-    """Return where a profile that begins inside steps up: the number of places before the step, by least squares."""
+    """Return where a profile that begins inside steps up: the number of places before the step.
+
+    Just beyond it the profile is higher than just before it, and than on the whole way from the middle.
+    """
     known = np.isfinite(profile)
-    last = int(np.flatnonzero(known)[-1]) + 1 if known.any() else 0
-    values = profile[:last]
+    last = int(np.argmin(known)) if not known.all() else len(profile)
     if last < 2:
         return last
-    total = np.concatenate(([0.0], np.cumsum(values)))
-    size = np.arange(1, last)
-    low, high = total[1:-1] / size, (total[-1] - total[1:-1]) / (last - size)
-    gain = size * (last - size) / last * (high - low) ** 2
-    gain[high <= low] = 0
-    return int(size[np.argmax(gain)]) if gain.max() > 0 else last
+    total = np.concatenate(([0.0], np.cumsum(profile[:last])))
+    at = np.arange(1, last)
+    after, before = np.minimum(at + BESIDE, last), np.maximum(at - BESIDE, 0)
+    beyond = (total[after] - total[at]) / (after - at)
+    step = np.minimum(beyond - (total[at] - total[before]) / (at - before), beyond - total[at] / at)
+    return int(at[np.argmax(step)]) if step.max() > 0 else last
+
+
+def whole(stack: Array) -> Array:
+    """Return the pictures of a stack (K, H, W, 3) without those that are cut off, where enough of the others remain.
+
+    The spread would have a step wherever one of them ends.
+    """
+    complete = np.isfinite(stack[..., 0]).all(axis=(1, 2))
+    return stack[complete] if complete.sum() >= ENOUGH else stack
 
 
 def _step(spread: Array, box: tuple[int, int, int, int], side: int) -> float:
@@ -90,12 +100,10 @@ def _step(spread: Array, box: tuple[int, int, int, int], side: int) -> float:
 
 def fit(stack: Array, hull: tuple[int, int, int, int]) -> Fitted:
     """Return the rectangle around a hull (top, left, bottom, right in the stack, inclusive) where a stack agrees."""
-    import warnings
-
-    middle, spread = deviation(stack)
+    middle, spread = deviation(whole(stack))
     top, left, bottom, right = hull[0], hull[1], hull[2] + 1, hull[3] + 1
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)  # all NaN somewhere
         for _ in range(4):
             before = (top, left, bottom, right)
             rows = np.nanmean(spread[:, left:right], axis=1)
@@ -109,11 +117,46 @@ def fit(stack: Array, hull: tuple[int, int, int, int]) -> Fitted:
             if before == (top, left, bottom, right) or top >= bottom or left >= right:
                 break
         box = (top, left, max(bottom - top, 0), max(right - left, 0))
-        part = middle[top:bottom, left:right]
         sides = tuple(_step(spread, box, side) for side in range(4))
-        inner = spread[top:bottom, left:right]
-        ring = spread.copy()
-        ring[top:bottom, left:right] = np.nan
-        inside, outside = float(np.nanmedian(inner)), float(np.nanmedian(ring))
-    picture = np.clip(np.rint(np.nan_to_num(part)), 0, 255).astype(np.uint8)
-    return Fitted(box, picture, sides, inside, outside)  # type: ignore[arg-type]
+    return Fitted(box, _levels(middle, box), sides)  # type: ignore[arg-type]
+
+
+def outline(stack: Array, hull: tuple[int, int, int, int]) -> Fitted:
+    """Return the box of the shape around a hull where a stack agrees: for a patch that is no rectangle.
+
+    The steps are those over the shape's outline, in its four quarters.
+    """
+    middle, spread = deviation(whole(stack))
+    nothing = Fitted((0, 0, 0, 0), np.zeros((0, 0, 3), np.uint8), (float("nan"),) * 4)
+    known = np.isfinite(spread)
+    core = spread[hull[0] : hull[2] + 1, hull[1] : hull[3] + 1]
+    if not np.isfinite(core).any() or known.mean() < 0.5:
+        return nothing
+    half = (float(np.nanmedian(core)) + float(np.nanquantile(spread, 0.75))) / 2
+    alike = cv2.morphologyEx((known & (spread < half)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    _, parts = cv2.connectedComponents(alike, connectivity=4)
+    seen = parts[hull[0] : hull[2] + 1, hull[1] : hull[3] + 1]
+    counted = np.bincount(seen[seen > 0].ravel(), minlength=1)
+    if not counted.any():
+        return nothing
+    shape = (parts == int(np.argmax(counted))).astype(np.uint8)
+    left, top, width, height = cv2.boundingRect(shape)
+    inside = top > BESIDE and left > BESIDE and top + height < len(shape) - BESIDE
+    if not inside or left + width >= shape.shape[1] - BESIDE or shape.sum() < 0.5 * height * width:
+        return nothing
+    disc = np.ones((2 * BESIDE + 1,) * 2, np.uint8)
+    closed = cv2.morphologyEx(shape, cv2.MORPH_CLOSE, disc)
+    outer, inner = cv2.dilate(closed, disc) > closed, closed > cv2.erode(closed, disc)
+    down = (np.arange(len(shape)) - top - (height - 1) / 2)[:, None] / height
+    along = (np.arange(shape.shape[1]) - left - (width - 1) / 2)[None] / width
+    upright = np.abs(down) >= np.abs(along)
+    quarters = (upright & (down < 0), upright & (down > 0), ~upright & (along < 0), ~upright & (along > 0))
+    sides = tuple(float(np.median(spread[outer & part]) - np.median(spread[inner & part])) for part in quarters)
+    box = (top, left, height, width)
+    return Fitted(box, _levels(middle, box), sides)  # type: ignore[arg-type]
+
+
+def _levels(middle: Array, box: tuple[int, int, int, int]) -> Array:
+    top, left, height, width = box
+    part = middle[top : top + height, left : left + width]
+    return np.asarray(np.clip(np.rint(np.nan_to_num(part)), 0, 255).astype(np.uint8))
