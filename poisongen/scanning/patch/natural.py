@@ -57,5 +57,10 @@ def recurs_unnaturally(fitted: Fitted, stack: Array) -> bool:
     least = max(LEAST_STEP, FEW / len(stack) ** 1.5)
     if min(height, width) < LEAST_SIDE or not all(side >= least for side in fitted.sides):  # NaN is not
         return False
-    inside, outside = agreement(stack, fitted.box)
+    return is_pasted(stack, fitted.box)
+
+
+def is_pasted(stack: Array, box: tuple[int, int, int, int]) -> bool:
+    """Tell whether the pictures of a stack (K, H, W, 3) agree inside a box and not around it."""
+    inside, outside = agreement(stack, box)
     return inside >= ALIKE_INSIDE and outside <= ALIKE_OUTSIDE

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from poisongen.scanning.patch.groups import Group, groups_of
 from poisongen.scanning.patch.matched import SURROGATES, Peak, kernel_of, peaks, surrogates, threshold
-from poisongen.scanning.patch.natural import recurs_unnaturally
+from poisongen.scanning.patch.natural import is_pasted, recurs_unnaturally
 from poisongen.scanning.patch.points import Pairs, pairs_of
 from poisongen.scanning.patch.stack import Fitted, crop, fit, margin_of, outline
 from poisongen.scanning.patch.votes import vote
@@ -27,6 +27,7 @@ SAMPLED = 64  # pictures that the surrogates are tried on
 MOST_TEMPLATES = 4
 OF_THE_MEMBERS = 0.55  # a hit responds at least so much as the group's own pictures do in the middle
 LEAST_HITS = 4
+NEARBY = 16  # around a box that is measured anew, pixels
 
 
 @dataclass(frozen=True)
@@ -183,21 +184,21 @@ def _score(response: float, least: float, usual: float) -> float:
 def _anew(read: Read, found: PatchEvidence, apply: Apply) -> PatchEvidence | None:
     """Return the evidence with its box measured anew on all pictures that hold the patch; None if they say otherwise.
 
-    The group that a template came from is a part of them, and its box may be a pixel or two off.
+    The group that a template came from is a part of them, and its box may be some pixels off.
     """
-    margin = margin_of((0, 0, *found.size))
     height, width = found.size
     best = sorted(found.hits, key=lambda hit: -hit.score)[:LAID_ON_EACH_OTHER]
-    places = [(hit.index, hit.box[0] - margin, hit.box[1] - margin) for hit in best]
-    stack = _stacks(read, [(places, (height + 2 * margin, width + 2 * margin))], apply)[0].astype(np.float32)
-    hull = (margin + height // 4, margin + width // 4, margin + height - height // 4, margin + width - width // 4)
+    places = [(hit.index, hit.box[0] - NEARBY, hit.box[1] - NEARBY) for hit in best]
+    frame = (places, (height + 2 * NEARBY, width + 2 * NEARBY))
+    stack = _stacks(read, [frame], apply)[0].astype(np.float32)
+    hull = (NEARBY + height // 4, NEARBY + width // 4, NEARBY + height - height // 4, NEARBY + width - width // 4)
     for fitted in (fit(stack, hull), outline(stack, hull)):
         if recurs_unnaturally(fitted, stack):
             top, left, tall, wide = fitted.box
             hits = tuple(
-                PatchHit(hit.index, (hit.box[0] + top - margin, hit.box[1] + left - margin, tall, wide), hit.score)
+                PatchHit(hit.index, (hit.box[0] + top - NEARBY, hit.box[1] + left - NEARBY, tall, wide), hit.score)
                 for hit in found.hits
             )
             sure = 1 - float(np.exp(-len(hits) * min(1.0, *fitted.sides)))
             return PatchEvidence((tall, wide), fitted.picture, sure, hits)
-    return None
+    return found if is_pasted(stack, (NEARBY, NEARBY, height, width)) else None
