@@ -65,10 +65,12 @@ def moved(hull: Hull, shift: Shift) -> Hull:
 
 def _same_spot(one: Hull, other: Hull) -> bool:
     """Tell whether two hulls in one frame may be of one thing: they lie on each other and are not too unlike."""
-    tall = min(one[2], other[2]) - max(one[0], other[0]) + 2 * SLACK
-    wide = min(one[3], other[3]) - max(one[1], other[1]) + 2 * SLACK
-    sizes = [max(hull[2] - hull[0], hull[3] - hull[1]) for hull in (one, other)]
-    return tall > 0 and wide > 0 and max(sizes) <= ALIKE * min(sizes) + 16
+    if one[0] - other[2] >= 2 * SLACK or other[0] - one[2] >= 2 * SLACK:
+        return False
+    if one[1] - other[3] >= 2 * SLACK or other[1] - one[3] >= 2 * SLACK:
+        return False
+    size, beside = max(one[2] - one[0], one[3] - one[1]), max(other[2] - other[0], other[3] - other[1])
+    return size <= ALIKE * beside + 16 and beside <= ALIKE * size + 16
 
 
 def groups_of(links: Sequence[Link]) -> list[Group]:

@@ -17,6 +17,8 @@ POINTS_PER_TILE = 64
 WINDOW = 7  # what a code is of, pixels
 REACH = 12  # partners are at most so far apart, pixels
 PARTNERS = 6
+MOST_PAIRS = 32_768  # of one picture: a picture of some 0.7 megapixels has so many
+_MIX = np.uint64(0x9E3779B97F4A7C15)
 _HALF = WINDOW // 2
 _FREQUENCIES = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2), (0, 3), (3, 0))
 
@@ -88,15 +90,19 @@ def pairs_of(picture: Array) -> Pairs:
     points = points[np.lexsort((points[:, 1], points[:, 0]))]
     code = codes(luma, points)
     near = cKDTree(points).query(points, k=PARTNERS + 1, distance_upper_bound=REACH + 0.5)[1][:, 1:]
-    one = np.repeat(np.arange(len(points)), near.shape[1])
-    other = near.ravel()
+    one, other = np.repeat(np.arange(len(points)), near.shape[1]), near.ravel()
     real = other < len(points)
-    low, high = np.minimum(one, other)[real], np.maximum(one, other)[real]
-    both = np.unique(low * len(points) + high)
-    low, high = both // len(points), both % len(points)
+    one, other = one[real], other[real]
+    once = (one < other) | (near[other] != one[:, None]).all(axis=1)  # two that have each other as partners: one pair
+    low, high = np.minimum(one, other)[once], np.maximum(one, other)[once]
     offset = points[high] - points[low]
     place = (offset[:, 0] * (2 * REACH + 2) + offset[:, 1] + REACH).astype(np.uint64)
     size = np.uint64(len(_FREQUENCIES))
     hashes = (place << (size + size)) | (code[low] << size) | code[high]
+    for bit in range(32):  # the same share of hashes in all pictures, as far as they need it: those with low bits 0
+        if len(hashes) <= MOST_PAIRS:
+            break
+        kept = (hashes * _MIX >> np.uint64(32 + bit)) & np.uint64(1) == 0
+        hashes, low, high = hashes[kept], low[kept], high[kept]
     ends = np.stack((points[low], points[high]), axis=1).astype(np.int16)
     return Pairs(luma.shape, hashes, ends[:, :, 0], ends[:, :, 1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ SAMPLED = 64  # pictures that the surrogates are tried on
 MOST_TEMPLATES = 4
 OF_THE_MEMBERS = 0.55  # a hit responds at least so much as the group's own pictures do in the middle
 LEAST_HITS = 4
+BATCH = 16_000_000  # pairs that are compared with each other: some 500 pictures of 1 megapixel, half a gigabyte
 NEARBY = 16  # around a box that is measured anew, pixels
 
 
@@ -67,13 +68,29 @@ def find_patches(read: Read, count: int, apply: Apply) -> tuple[PatchEvidence, .
     """
     if count < LEAST_HITS:
         return ()
-    groups = groups_of(vote(list(apply(partial(_pairs, read), range(count)))))
-    templates = _templates(read, groups, apply)
+    templates = _templates(read, _groups(read, count, apply), apply)
     if not templates:
         return ()
     evidence = _hits(read, count, apply, templates)
     sure = [one for one in (_anew(read, one, apply) for one in evidence) if one is not None]
     return tuple(sorted(sure, key=lambda one: -one.confidence))
+
+
+def _groups(read: Read, count: int, apply: Apply) -> list[Group]:
+    """Return the groups of all pictures, found in batches drawn from everywhere, so that memory stays flat."""
+    order = [int(index) for index in np.random.default_rng(0).permutation(count)]
+    groups: list[Group] = []
+    batch: list[int] = []
+    found: list[Pairs] = []
+    for index, pairs in zip(order, apply(partial(_pairs, read), order), strict=True):
+        batch.append(index)
+        found.append(pairs)
+        if index == order[-1] or sum(len(one.hashes) for one in found) > BATCH:
+            for group in groups_of(vote(found)):
+                places = tuple((batch[number], row, column) for number, row, column in group.places)
+                groups.append(replace(group, places=places))
+            batch, found = [], []
+    return sorted(groups, key=lambda group: -group.links)
 
 
 def _pairs(read: Read, index: int) -> Pairs:

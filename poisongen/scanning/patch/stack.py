@@ -50,12 +50,15 @@ def deviation(stack: Array) -> tuple[Array, Array]:
 
     Where fewer than three pictures reach, the spread is NaN.
     """
+    ordered = np.sort(stack, axis=0)  # NaN last
+    reach = np.isfinite(ordered[..., :1]).sum(axis=0, keepdims=True)
+    low, high = np.maximum(reach - 1, 0) // 2, np.minimum(reach // 2, len(stack) - 1)
+    middle = (np.take_along_axis(ordered, low, axis=0) + np.take_along_axis(ordered, high, axis=0))[0] / 2
+    away = np.sort(np.abs(stack - middle).mean(axis=3), axis=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # all NaN somewhere
-        middle = np.nanmedian(stack, axis=0)
-        away = np.sort(np.abs(stack - middle).mean(axis=3), axis=0)  # NaN last
         spread = np.nanmean(away[: -(-3 * len(stack) // 4)], axis=0)  # but for those farthest off, which may be mistaken
-    spread[np.isfinite(stack[..., 0]).sum(axis=0) < 3] = np.nan
+    spread[reach[0, ..., 0] < 3] = np.nan
     return middle, np.log(spread + 1.0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ NEIGHBOURS = 8
 LEAST_VOTES = 2
 STILL = 3  # a displacement up to this in both directions is no move: what lies at the same place belongs to the camera
 VIEW = 0.4  # of a picture's height or width: what two pictures share over more than that is no patch
-MOST_VOTES = 40_000_000  # a bound on memory: where there would be more, a share of the hashes is left out in all pictures
+MOST_LINKS = 64  # of one picture, those with most votes: links with many others come by chance
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +57,9 @@ def vote(found: Sequence[Pairs]) -> list[Link]:
     owner = np.repeat(np.arange(len(found)), [len(pairs.hashes) for pairs in found])
     rows = np.concatenate([pairs.rows for pairs in found]).astype(np.int32)
     columns = np.concatenate([pairs.columns for pairs in found]).astype(np.int32)
-    order = np.lexsort((owner, hashes))
+    order = np.argsort(hashes << np.uint64(24) | owner.astype(np.uint64))
     hashes, owner, rows, columns = hashes[order], owner[order], rows[order], columns[order]
-    _, counts = np.unique(hashes, return_counts=True)
+    counts = _runs(hashes)[1]
     small = np.repeat(counts <= ALL_PAIRS, counts)
     pieces = []
     for part, neighbours in ((small, ALL_PAIRS), (~small, NEIGHBOURS)):
@@ -74,9 +75,9 @@ def vote(found: Sequence[Pairs]) -> list[Link]:
     span = 1 << 15
     moved = (down + span // 2).astype(np.int64) * span + right + span // 2
     key = (owner[first] * len(found) + owner[second]) * span * span + moved
-    order = np.argsort(key, kind="stable")
+    order = np.argsort(key)
     key, first = key[order], first[order]
-    _, begin, votes = np.unique(key, return_index=True, return_counts=True)
+    begin, votes = _runs(key)
     enough = votes >= LEAST_VOTES
     links = []
     for start, number in zip(begin[enough], votes[enough], strict=True):
@@ -86,11 +87,11 @@ def vote(found: Sequence[Pairs]) -> list[Link]:
         one, other = divmod(where, len(found))
         shift = (step // span - span // 2, step % span - span // 2)
         links.append(Link(one, other, shift, tuple(int(side) for side in hull), int(number)))  # type: ignore[arg-type]
-    return _without_views(sorted(links, key=lambda link: -link.votes), [pairs.size for pairs in found])
+    return _thinned(sorted(links, key=lambda link: -link.votes), [pairs.size for pairs in found])
 
 
-def _without_views(links: Sequence[Link], sizes: Sequence[tuple[int, int]]) -> list[Link]:
-    """Leave out pictures that show one scene twice: what they share reaches over a large part of either."""
+def _thinned(links: Sequence[Link], sizes: Sequence[tuple[int, int]]) -> list[Link]:
+    """Leave out pictures that show one scene twice (what they share is a large part of either), and links in plenty."""
 
     def large(link: Link) -> bool:
         height = min(sizes[link.one][0], sizes[link.other][0])
@@ -98,4 +99,16 @@ def _without_views(links: Sequence[Link], sizes: Sequence[tuple[int, int]]) -> l
         return link.hull[2] - link.hull[0] > VIEW * height or link.hull[3] - link.hull[1] > VIEW * width
 
     views = {(link.one, link.other) for link in links if large(link)}
-    return [link for link in links if (link.one, link.other) not in views]
+    had: Counter[int] = Counter()
+    kept = []
+    for link in links:
+        if (link.one, link.other) not in views and min(had[link.one], had[link.other]) < MOST_LINKS:
+            kept.append(link)
+            had.update((link.one, link.other))
+    return kept
+
+
+def _runs(ordered: Array) -> tuple[Array, Array]:
+    """Return where each run of equal values begins, and how long it is."""
+    begin = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1]))[: len(ordered)])
+    return begin, np.diff(np.append(begin, len(ordered)))
