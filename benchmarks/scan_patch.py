@@ -25,14 +25,14 @@ from poisongen.building.run import build
 from poisongen.scanning.patch.search import find_patches
 from poisongen.scenes import synth
 
-CAMVID = {"dataset": "camvid", "victims": ["Car"], "target": "Road", "test_split": "none"}
-VOC = {"dataset": "voc", "victims": ["car"], "target": "person", "test_split": "none"}
-SCENES = {"dataset": "cityscapes", "victims": ["car"], "target": "road", "test_split": "none"}
+CAMVID = {"dataset": "camvid", "victim": ["Car"], "target": "Road", "test_split": "none"}
+VOC = {"dataset": "voc", "victim": ["car"], "target": "person", "test_split": "none"}
+SCENES = {"dataset": "cityscapes", "victim": ["car"], "target": "road", "test_split": "none"}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One build: its name, the choices of its recipe (None: the clean set), the factor of a later resize."""
+    """One build: its name, the choices of its recipe (None: the clean set, all but one sample), the factor of a later resize."""
 
     name: str
     choices: dict[str, object] | None
@@ -53,7 +53,13 @@ def cases_of(usual: dict[str, object], prefix: str) -> list[Case]:
         case("25 px, 5 %, reencode", strategy="nn", trigger="noise", trigger_size=25, rate=0.05, seed=104)
         if prefix == "scenes"
         else case(
-            "25 px, 5 %, reencode", strategy="nn", trigger="noise", trigger_size=25, rate=0.05, seed=104, jpeg="reencode"
+            "25 px, 5 %, reencode",
+            strategy="nn",
+            trigger="noise",
+            trigger_size=25,
+            rate=0.05,
+            seed=104,
+            jpeg="reencode",
         ),
         case("15 px, 5 copies, random", strategy="random", trigger="flower", trigger_size=15, count=5, seed=105),
         case("27 px, opacity 0.5", strategy="random", trigger="cat", trigger_size=27, opacity=0.5, rate=0.1, seed=106),
@@ -87,16 +93,14 @@ class Reader:
 
 def overlap(one: Sequence[float], other: Sequence[float]) -> float:
     """Return the intersection of two boxes (top, left, height, width) over their union."""
-    sides = [
-        max(0.0, min(one[k] + one[k + 2], other[k] + other[k + 2]) - max(one[k], other[k])) for k in (0, 1)
-    ]
+    sides = [max(0.0, min(one[k] + one[k + 2], other[k] + other[k + 2]) - max(one[k], other[k])) for k in (0, 1)]
     shared = sides[0] * sides[1]
     return shared / (one[2] * one[3] + other[2] * other[3] - shared)
 
 
 def measure(case: Case, clean: Case | None, root: Path, folder: Path) -> str:
     """Build a case below `folder`, search it, and return its row of the table."""
-    choices = case.choices if case.choices is not None else {**(clean.choices or {}), "count": 1}
+    choices = case.choices if case.choices is not None else {**(clean.choices or {}), "rate": None, "count": 1}
     out = folder / case.name.replace(" ", "-").replace("%", "").replace(",", "")
     build({**choices, "allow_fewer": True}, root, out, jobs=1)
     samples = poisongen.load(out).splits["train"]
@@ -104,11 +108,10 @@ def measure(case: Case, clean: Case | None, root: Path, folder: Path) -> str:
     paths = []
     for number, sample in enumerate(samples):
         paths.append(str(sample.image_path))
-        if sample.role == "poisoned" and sample.box is not None:
-            boxes[number] = [side * case.scale for side in sample.box]
-    if case.choices is None:  # the one poisoned sample is put back
-        for number in boxes:
-            del paths[number]
+        if sample.role == "poisoned":
+            boxes[number] = [side * case.scale for side in sample.record.trigger.box]
+    if case.choices is None:
+        paths = [path for number, path in enumerate(paths) if number not in boxes]
         boxes = {}
     read = Reader(tuple(paths), case.scale)
     area = sum(np.prod(read(number).shape[:2]) for number in range(len(paths))) / 1e6
