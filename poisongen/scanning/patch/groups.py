@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from poisongen.scanning.patch.votes import Link
+from poisongen.scanning.patch.votes import MOST_LINKS, Link
 
 Hull = tuple[int, int, int, int]
 Shift = tuple[int, int]
@@ -15,6 +15,7 @@ LEAST_PICTURES = 4
 MOST_GROUPS = 150
 MOST_SEEDS = 20_000
 WITNESSES = 2  # members whose links to a picture must agree before it joins
+DENSE = 0.25  # of the links that a group could have it has this share: what is alike by chance has fewer
 SLACK = 3  # pixels that a hull is widened by, where two are compared
 ALIKE = 3  # hulls of one thing differ in size at most by this factor, and 16 pixels
 
@@ -90,9 +91,14 @@ def groups_of(links: Sequence[Link]) -> list[Group]:
         if number not in used:
             used.add(number)
             group = _grown(link, around, used)
-            if len(group.places) >= LEAST_PICTURES:
+            if len(group.places) >= LEAST_PICTURES and group.links >= DENSE * _most_links(len(group.places)):
                 groups.append(group)
     return sorted(groups, key=lambda group: (-group.links, -len(group.places)))[:MOST_GROUPS]
+
+
+def _most_links(pictures: int) -> float:
+    """Return how many links so many pictures of one thing have among them, if all were found."""
+    return pictures * min(pictures - 1, MOST_LINKS) / 2
 
 
 def _grown(seed: Link, around: dict[int, list[tuple[int, int, Shift, Hull]]], used: set[int]) -> Group:

@@ -13,14 +13,17 @@ from scipy.spatial import cKDTree
 Array = npt.NDArray[Any]
 
 TILE = 64  # the strongest points are chosen within tiles, so that every part of a picture is heard
-POINTS_PER_TILE = 64
+CORNERS_PER_TILE = 64
+BLOBS_PER_TILE = 20
+LEAST_BLOB = 6.0  # grey levels
 WINDOW = 7  # what a code is of, pixels
 REACH = 12  # partners are at most so far apart, pixels
-PARTNERS = 6
+PARTNERS = 4
 MOST_PAIRS = 32_768  # of one picture: a picture of some 0.7 megapixels has so many
 _MIX = np.uint64(0x9E3779B97F4A7C15)
+_AROUND = np.ones((3, 3), np.uint8)
 _HALF = WINDOW // 2
-_FREQUENCIES = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2), (0, 3), (3, 0))
+_FREQUENCIES = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2), (0, 3), (3, 0), (1, 3), (3, 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,21 +45,42 @@ def grey(picture: Array) -> Array:
 
 
 def corners(luma: Array) -> Array:
-    """Return the (n, 2) int rows and columns of local maxima of the smaller eigenvalue, the strongest of each tile."""
-    height, width = luma.shape
-    if min(height, width) <= 2 * WINDOW:
+    """Return the (n, 2) int rows and columns of corners of (H, W) float32 luma, the strongest of each tile.
+
+    They are local maxima of the structure tensor's smaller eigenvalue.
+    """
+    if min(luma.shape) <= 2 * WINDOW:
         return np.zeros((0, 2), np.int64)
     strength = cv2.cornerMinEigenVal(luma, 3, ksize=3)
-    peak = (strength >= cv2.dilate(strength, np.ones((3, 3), np.uint8))) & (strength > 1e-4)
+    return _strongest((strength >= cv2.dilate(strength, _AROUND)) & (strength > 1e-4), strength, CORNERS_PER_TILE)
+
+
+def blobs(luma: Array) -> Array:
+    """Return the (n, 2) int rows and columns of blobs, as `corners` does.
+
+    They are extremes of the difference to a blurred picture, which stripes have too, and which lie farther from the
+    edge of a small patch.
+    """
+    if min(luma.shape) <= 2 * WINDOW:
+        return np.zeros((0, 2), np.int64)
+    apart = luma - cv2.GaussianBlur(luma, (0, 0), 1.6)
+    strength = np.abs(apart)
+    peak = ((apart >= cv2.dilate(apart, _AROUND)) | (apart <= cv2.erode(apart, _AROUND))) & (strength > LEAST_BLOB)
+    return _strongest(peak, strength, BLOBS_PER_TILE)
+
+
+def _strongest(peak: Array, strength: Array, most: int) -> Array:
+    """Return rows and columns of the strongest peaks of each tile, in the order of rows, not too near the border."""
     border = _HALF + 1
     peak[:border] = peak[-border:] = False
     peak[:, :border] = peak[:, -border:] = False
-    rows, columns = np.nonzero(peak)
-    tile = rows // TILE * (width // TILE + 1) + columns // TILE
-    order = np.lexsort((-strength[rows, columns], tile))
+    places = np.flatnonzero(peak)
+    width = strength.shape[1]
+    tile = places // width // TILE * (width // TILE + 1) + places % width // TILE
+    order = np.lexsort((-strength.ravel()[places], tile))
     first = np.searchsorted(tile[order], tile[order])  # where each one's tile begins
-    kept = order[np.arange(len(order)) - first < POINTS_PER_TILE]
-    return np.stack((rows[kept], columns[kept]), axis=1)
+    kept = np.sort(places[order[np.arange(len(order)) - first < most]])
+    return np.stack(np.divmod(kept, width), axis=1)
 
 
 def _basis() -> Array:
@@ -79,15 +103,25 @@ def codes(luma: Array, points: Array) -> Array:
 
 
 def pairs_of(picture: Array) -> Pairs:
-    """Return the hashed pairs of neighbouring points of an (H, W, 3) uint8 RGB picture.
+    """Return the hashed pairs of neighbouring points of an (H, W, 3) uint8 RGB picture: of corners, and of blobs.
 
     A hash holds both codes and the exact offset between the points, so it is the same wherever the pair lies.
     """
     luma = cv2.GaussianBlur(grey(picture), (0, 0), 0.8)
-    points = corners(luma)
+    found = [_paired(luma, points) for points in (corners(luma), blobs(luma))]
+    hashes, ends = (np.concatenate([one[part] for one in found]) for part in (0, 1))
+    for bit in range(32):  # the same share of hashes in all pictures, as far as they need it: those with low bits 0
+        if len(hashes) <= MOST_PAIRS:
+            break
+        kept = (hashes * _MIX >> np.uint64(32 + bit)) & np.uint64(1) == 0
+        hashes, ends = hashes[kept], ends[kept]
+    return Pairs(luma.shape, hashes, ends[:, :, 0], ends[:, :, 1])
+
+
+def _paired(luma: Array, points: Array) -> tuple[Array, Array]:
+    """Return hashes (n,) of all pairs of partners among points, and the pairs' places (n, 2, 2) int16."""
     if len(points) < 2:
-        return Pairs(luma.shape, np.zeros(0, np.uint64), np.zeros((0, 2), np.int16), np.zeros((0, 2), np.int16))
-    points = points[np.lexsort((points[:, 1], points[:, 0]))]
+        return np.zeros(0, np.uint64), np.zeros((0, 2, 2), np.int16)
     code = codes(luma, points)
     near = cKDTree(points).query(points, k=PARTNERS + 1, distance_upper_bound=REACH + 0.5)[1][:, 1:]
     one, other = np.repeat(np.arange(len(points)), near.shape[1]), near.ravel()
@@ -99,10 +133,4 @@ def pairs_of(picture: Array) -> Pairs:
     place = (offset[:, 0] * (2 * REACH + 2) + offset[:, 1] + REACH).astype(np.uint64)
     size = np.uint64(len(_FREQUENCIES))
     hashes = (place << (size + size)) | (code[low] << size) | code[high]
-    for bit in range(32):  # the same share of hashes in all pictures, as far as they need it: those with low bits 0
-        if len(hashes) <= MOST_PAIRS:
-            break
-        kept = (hashes * _MIX >> np.uint64(32 + bit)) & np.uint64(1) == 0
-        hashes, low, high = hashes[kept], low[kept], high[kept]
-    ends = np.stack((points[low], points[high]), axis=1).astype(np.int16)
-    return Pairs(luma.shape, hashes, ends[:, :, 0], ends[:, :, 1])
+    return hashes, np.stack((points[low], points[high]), axis=1).astype(np.int16)

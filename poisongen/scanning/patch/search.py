@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from poisongen.scanning.patch.groups import Group, groups_of
 from poisongen.scanning.patch.matched import SURROGATES, Peak, kernel_of, peaks, surrogates, threshold
-from poisongen.scanning.patch.natural import is_pasted, recurs_unnaturally
+from poisongen.scanning.patch.natural import recurs_unnaturally
 from poisongen.scanning.patch.points import Pairs, pairs_of
 from poisongen.scanning.patch.stack import Fitted, crop, fit, margin_of, outline
 from poisongen.scanning.patch.votes import vote
@@ -218,4 +218,4 @@ def _anew(read: Read, found: PatchEvidence, apply: Apply) -> PatchEvidence | Non
             )
             sure = 1 - float(np.exp(-len(hits) * min(1.0, *fitted.sides)))
             return PatchEvidence((tall, wide), fitted.picture, sure, hits)
-    return found if is_pasted(stack, (NEARBY, NEARBY, height, width)) else None
+    return None
