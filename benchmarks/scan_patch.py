@@ -5,7 +5,7 @@
 Each case is built, the training pictures of the build are searched, and what is found is compared with the manifest:
 poisoned samples found, boxes with an IoU of at least 0.7 among these, clean samples accused, processor milliseconds for
 each megapixel (decoding, which happens two to three times, included; one process). Cases of data that is not given are
-left out. `resized` has every picture of a build scaled by 0.83 afterwards, PNG in, PNG out of memory.
+left out. `resized` has every picture of a build scaled by 0.83 after it is read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ SCENES = {"dataset": "cityscapes", "victim": ["car"], "target": "road", "test_sp
 
 @dataclass(frozen=True)
 class Case:
-    """One build: its name, the choices of its recipe (None: the clean set, all but one sample), the factor of a later resize."""
+    """One build: its name, the choices of its recipe, the factor of a later resize.
+
+    Without choices it is the clean set, all but one sample.
+    """
 
     name: str
     choices: dict[str, object] | None
@@ -85,6 +88,7 @@ class Reader:
     scale: float
 
     def __call__(self, index: int) -> np.ndarray:
+        """Return picture `index`."""
         pixels = cv2.imread(self.paths[index])
         if self.scale != 1:
             pixels = cv2.resize(pixels, None, fx=self.scale, fy=self.scale, interpolation=cv2.INTER_AREA)

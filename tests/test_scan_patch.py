@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from poisongen.scanning.patch.groups import groups_of, in_triangles
 from poisongen.scanning.patch.matched import kernel_of, peaks, surrogates, threshold
 from poisongen.scanning.patch.natural import agreement
-from poisongen.scanning.patch.points import REACH, Pairs, corners, grey, pairs_of
+from poisongen.scanning.patch.points import REACH, Pairs, blobs, corners, grey, pairs_of
 from poisongen.scanning.patch.search import find_patches
 from poisongen.scanning.patch.stack import crop, fit, outline
 from poisongen.scanning.patch.votes import LEAST_VOTES, STILL, Link, vote
 
-CAMVID = Path("/work/shared/data/camvid")
+CAMVID = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid"
 
 
 def scene(seed, height=120, width=160):
@@ -56,7 +56,9 @@ def planted(count, holders, patch, *, opacity=1.0, quality=None, scale=1.0, seed
         picture = scene((seed, index))
         if index in holders:
             height, width = patch.shape[:2]
-            top, left = (int(draw.integers(0, side - size)) for side, size in zip((120, 160), (height, width)))
+            top, left = (
+                int(draw.integers(0, side - size)) for side, size in zip((120, 160), (height, width), strict=True)
+            )
             box = picture[top : top + height, left : left + width]
             box[:] = np.rint(opacity * patch + (1 - opacity) * box)
             boxes[index] = tuple(round(side * scale) for side in (top, left, height, width))
@@ -74,9 +76,7 @@ def search(pictures):
 
 
 def overlap(one, other):
-    rows, columns = (
-        max(0, min(one[k] + one[k + 2], other[k] + other[k + 2]) - max(one[k], other[k])) for k in (0, 1)
-    )
+    rows, columns = (max(0, min(one[k] + one[k + 2], other[k] + other[k + 2]) - max(one[k], other[k])) for k in (0, 1))
     return rows * columns / (one[2] * one[3] + other[2] * other[3] - rows * columns)
 
 
@@ -139,7 +139,7 @@ def test_a_thing_that_fades_into_its_scenes_is_not_pasted():
     """Something that recurs with its surroundings, as a sign on its post does, is no patch."""
     pictures = [scene((10, index)) for index in range(30)]
     thing = scene((10, 5000), 60, 60)
-    mask = np.exp(-(((np.indices((60, 60)) - 30) ** 2).sum(axis=0) / (2 * 16**2)) ** 3)[..., None]
+    mask = np.exp(-((((np.indices((60, 60)) - 30) ** 2).sum(axis=0) / (2 * 16**2)) ** 3))[..., None]
     draw = np.random.default_rng(1)
     for picture in pictures[:10]:
         top, left = int(draw.integers(0, 60)), int(draw.integers(0, 100))
@@ -213,10 +213,12 @@ def test_hashes_are_those_of_all_pairs_wherever_they_lie():
 
     def held(pairs, down, right):
         ends = np.stack((pairs.rows + down, pairs.columns + right), axis=2).reshape(-1, 4).tolist()
-        return {(hash_, *end) for hash_, end in zip(pairs.hashes.tolist(), ends)}
+        return {(hash_, *end) for hash_, end in zip(pairs.hashes.tolist(), ends, strict=True)}
 
     shared = held(first, 0, 0) & held(second, 31, 17)
-    assert len(shared) > 0.5 * len(second.hashes)  # points and partners differ near borders of tiles alone
+    assert len(shared) > 0.35 * len(
+        second.hashes
+    )  # which points of a tile are the strongest differs: tiles lie elsewhere
     apart = np.hypot(np.diff(first.rows.astype(int), axis=1), np.diff(first.columns.astype(int), axis=1))
     assert apart.max() <= REACH + 0.5
     assert first.size == (200, 220)
@@ -229,7 +231,14 @@ def test_corners_are_local_maxima_away_from_the_border():
     assert len(points) > 20
     for row, column in points:
         assert strength[row, column] == strength[row - 1 : row + 2, column - 1 : column + 2].max()
-    assert len(corners(np.zeros((50, 50), np.float32))) == 0
+    apart = luma - cv2.GaussianBlur(luma, (0, 0), 1.6)
+    found = blobs(luma)
+    assert len(found) > 20
+    for row, column in found:
+        around = apart[row - 1 : row + 2, column - 1 : column + 2]
+        assert apart[row, column] in (around.min(), around.max())
+    for points_of in (corners, blobs):
+        assert len(points_of(np.zeros((50, 50), np.float32))) == 0
 
 
 @settings(max_examples=30, deadline=None)

@@ -34,28 +34,25 @@ class Group:
 
 
 def in_triangles(links: Sequence[Link]) -> list[Link]:
-    """Return the links that a third picture confirms, by shifts that add up to within a pixel; those of most first."""
+    """Return the links that a third picture confirms, by shifts that add up to within a pixel; most votes first."""
     shifts: dict[int, dict[int, list[Shift]]] = defaultdict(lambda: defaultdict(list))
     for link in links:
         down, right = link.shift
         shifts[link.one][link.other].append((down, right))
         shifts[link.other][link.one].append((-down, -right))
 
-    def witnesses(link: Link) -> int:
+    def confirmed(link: Link) -> bool:
         ours, theirs = shifts[link.one], shifts[link.other]
         fewer, more = (theirs, ours) if len(theirs) < len(ours) else (ours, theirs)
-        return sum(
-            any(
-                abs(first[0] - second[0] - link.shift[0]) <= 1 and abs(first[1] - second[1] - link.shift[1]) <= 1
-                for first in ours[third]
-                for second in theirs[third]
-            )
+        return any(
+            abs(first[0] - second[0] - link.shift[0]) <= 1 and abs(first[1] - second[1] - link.shift[1]) <= 1
             for third in fewer
             if third in more
+            for first in ours[third]
+            for second in theirs[third]
         )
 
-    confirmed = [(witnesses(link), link) for link in links]
-    return [link for number, link in sorted(confirmed, key=lambda pair: -pair[0]) if number]
+    return sorted((link for link in links if confirmed(link)), key=lambda link: -link.votes)
 
 
 def moved(hull: Hull, shift: Shift) -> Hull:
@@ -80,16 +77,16 @@ def groups_of(links: Sequence[Link]) -> list[Group]:
     A group begins with one link and grows by pictures that two of its members, at least, place in the same way.
     """
     links = in_triangles(links)[:MOST_SEEDS]
-    around: dict[int, list[tuple[int, int, Shift, Hull]]] = defaultdict(list)
-    for number, link in enumerate(links):
-        around[link.one].append((number, link.other, link.shift, link.hull))
+    around: dict[int, list[tuple[Link, int, Shift, Hull]]] = defaultdict(list)
+    for link in links:
+        around[link.one].append((link, link.other, link.shift, link.hull))
         back = (-link.shift[0], -link.shift[1])
-        around[link.other].append((number, link.one, back, moved(link.hull, link.shift)))
-    used: set[int] = set()
+        around[link.other].append((link, link.one, back, moved(link.hull, link.shift)))
+    used: set[int] = set()  # their links, by id
     groups = []
-    for number, link in enumerate(links):
-        if number not in used:
-            used.add(number)
+    for link in links:
+        if id(link) not in used:
+            used.add(id(link))
             group = _grown(link, around, used)
             if len(group.places) >= LEAST_PICTURES and group.links >= DENSE * _most_links(len(group.places)):
                 groups.append(group)
@@ -101,22 +98,24 @@ def _most_links(pictures: int) -> float:
     return pictures * min(pictures - 1, MOST_LINKS) / 2
 
 
-def _grown(seed: Link, around: dict[int, list[tuple[int, int, Shift, Hull]]], used: set[int]) -> Group:
+def _grown(seed: Link, around: dict[int, list[tuple[Link, int, Shift, Hull]]], used: set[int]) -> Group:
     """Return the group that grows from a link. The links that it takes up are added to `used`."""
     places: dict[int, Shift] = {seed.one: (0, 0), seed.other: seed.shift}
-    hull, hulls, taken = seed.hull, [seed.hull], set()
+    hull, hulls, taken = seed.hull, [seed.hull], set[int]()
     fresh = list(places)
     offers: dict[int, Counter[Shift]] = defaultdict(Counter)
+    told: dict[int, list[Shift]] = defaultdict(list)
     while fresh:
         for member in fresh:
             down, right = places[member]
-            for number, other, shift, there in around[member]:
+            for link, other, shift, there in around[member]:
                 here = moved(there, (-down, -right))
-                if number not in taken and _same_spot(hull, here):
-                    taken.add(number)
+                if id(link) not in taken and _same_spot(hull, here):
+                    taken.add(id(link))
                     place = (down + shift[0], right + shift[1])
                     if other not in places:
-                        offers[other][place] += 1
+                        offers[other][place] += link.votes
+                        told[other].append(place)
                         hulls.append(here)
                     elif abs(place[0] - places[other][0]) <= 1 and abs(place[1] - places[other][1]) <= 1:
                         hulls.append(here)
@@ -125,7 +124,8 @@ def _grown(seed: Link, around: dict[int, list[tuple[int, int, Shift, Hull]]], us
             if other in places:
                 continue
             place, _ = counted.most_common(1)[0]
-            if sum(counted[place[0] + i, place[1] + j] for i in (-1, 0, 1) for j in (-1, 0, 1)) >= WITNESSES:
+            near = [one for one in told[other] if abs(one[0] - place[0]) <= 1 and abs(one[1] - place[1]) <= 1]
+            if len(near) >= WITNESSES:
                 places[other] = place
                 fresh.append(other)
         sides = [sorted(side)[len(hulls) // 2] for side in zip(*hulls, strict=True)]

@@ -74,6 +74,15 @@ def peaks(picture: Array, kernels: Sequence[Array]) -> list[Peak]:
     return found
 
 
+def apart(picture: Array, template: Array, peak: Peak) -> float:
+    """Return the mean difference, in levels, of a uint8 RGB template (h, w, 3) to what a picture has at its peak."""
+    height, width = template.shape[:2]
+    part = picture[peak.row : peak.row + height, peak.column : peak.column + width]
+    if part.shape != template.shape:
+        return 255.0
+    return float(np.abs(part.astype(np.float32) - template).mean())
+
+
 def threshold(chance: Array, rare: float = RARE) -> float:
     """Return the response that a picture's best place exceeds with probability `rare`, from what surrogates reached.
 

@@ -80,7 +80,7 @@ def _strongest(peak: Array, strength: Array, most: int) -> Array:
     order = np.lexsort((-strength.ravel()[places], tile))
     first = np.searchsorted(tile[order], tile[order])  # where each one's tile begins
     kept = np.sort(places[order[np.arange(len(order)) - first < most]])
-    return np.stack(np.divmod(kept, width), axis=1)
+    return np.asarray(np.stack(np.divmod(kept, width), axis=1))
 
 
 def _basis() -> Array:
@@ -99,7 +99,7 @@ def codes(luma: Array, points: Array) -> Array:
     columns = points[:, 1, None, None] + steps
     parts = luma[rows, columns].reshape(len(points), WINDOW * WINDOW) @ _BASIS
     bits = np.uint64(1) << np.arange(len(_FREQUENCIES), dtype=np.uint64)
-    return ((parts > 0) * bits).sum(axis=1, dtype=np.uint64)
+    return np.asarray(((parts > 0) * bits).sum(axis=1, dtype=np.uint64))
 
 
 def pairs_of(picture: Array) -> Pairs:

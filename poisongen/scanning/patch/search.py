@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from poisongen.scanning.patch.groups import Group, groups_of
-from poisongen.scanning.patch.matched import SURROGATES, Peak, kernel_of, peaks, surrogates, threshold
+from poisongen.scanning.patch.matched import SURROGATES, Peak, apart, kernel_of, peaks, surrogates, threshold
 from poisongen.scanning.patch.natural import recurs_unnaturally
 from poisongen.scanning.patch.points import Pairs, pairs_of
 from poisongen.scanning.patch.stack import Fitted, crop, fit, margin_of, outline
-from poisongen.scanning.patch.votes import vote
+from poisongen.scanning.patch.votes import STILL, vote
 
 Picture = npt.NDArray[np.uint8]
 Read = Callable[[int], Picture]
@@ -26,6 +26,7 @@ LAID_ON_EACH_OTHER = 32  # pictures of a group that its template is made of
 SAMPLED = 64  # pictures that the surrogates are tried on
 MOST_TEMPLATES = 4
 OF_THE_MEMBERS = 0.55  # a hit responds at least so much as the group's own pictures do in the middle
+LIKE = 1.3  # times the members' usual difference to the template: so near in colour a hit needs half the response
 LEAST_HITS = 4
 BATCH = 16_000_000  # pairs that are compared with each other: some 500 pictures of 1 megapixel, half a gigabyte
 NEARBY = 16  # around a box that is measured anew, pixels
@@ -156,26 +157,31 @@ def _same(picture: Picture, known: _Template) -> bool:
 
 
 def _responses(
-    read: Read, kernels: Sequence[npt.NDArray[Any]], chance: dict[int, list[list[npt.NDArray[Any]]]], index: int
-) -> list[tuple[Peak, list[float]]]:
-    """Return for each template its peak in one picture, and what its surrogates reach there, if they are tried there."""
+    read: Read,
+    kernels: Sequence[npt.NDArray[Any]],
+    artworks: Sequence[Picture],
+    chance: dict[int, list[list[npt.NDArray[Any]]]],
+    index: int,
+) -> list[tuple[Peak, list[float], float]]:
+    """Return for each template its peak in one picture, what its surrogates reach if tried there, and `apart`."""
     picture = read(index)
     found = []
     for number, kernel in enumerate(kernels):
         tried = chance[index][number] if index in chance else []
         best, *others = peaks(picture, [kernel, *tried])
-        found.append((best, [peak.response for peak in others]))
+        found.append((best, [peak.response for peak in others], apart(picture, artworks[number], best)))
     return found
 
 
 def _hits(read: Read, count: int, apply: Apply, templates: Sequence[_Template]) -> list[PatchEvidence]:
     """Return for each template the pictures that hold it by the matched filter, where they are enough."""
     kernels = [template.kernel for template in templates]
+    artworks = [template.fitted.picture for template in templates]
     members = frozenset[int]().union(*(template.members for template in templates))
     others = [index for index in range(count) if index not in members] or list(range(count))
     sample = {others[int(place)] for place in np.linspace(0, len(others) - 1, min(SAMPLED, len(others)))}
     chance = {index: [surrogates(kernel, SURROGATES, seed=index) for kernel in kernels] for index in sample}
-    found = list(apply(partial(_responses, read, kernels, chance), range(count)))
+    found = list(apply(partial(_responses, read, kernels, artworks, chance), range(count)))
     evidence = []
     for number, template in enumerate(templates):
         best = [responses[number][0] for responses in found]
@@ -183,14 +189,25 @@ def _hits(read: Read, count: int, apply: Apply, templates: Sequence[_Template]) 
         usual = float(np.median([best[index].response for index in template.members]))
         least = max(threshold(by_chance), OF_THE_MEMBERS * usual)
         height, width = template.fitted.picture.shape[:2]
+        far = np.array([responses[number][2] for responses in found])
+        like = LIKE * float(np.quantile(far[sorted(template.members)], 0.9))
+        if like > float(np.median(far)) / 2:
+            like = 0.0  # blended: colours do not tell
         hits = tuple(
             PatchHit(index, (peak.row, peak.column, height, width), _score(peak.response, least, usual))
             for index, peak in enumerate(best)
-            if peak.response > least
+            if peak.response > least or (far[index] <= like and peak.response > least / 2)
         )
-        if len(hits) >= LEAST_HITS:
+        if len(hits) >= LEAST_HITS and _moves([hit.box for hit in hits]):
             evidence.append(PatchEvidence((height, width), template.fitted.picture, 0.5, hits))
     return evidence
+
+
+def _moves(boxes: Sequence[tuple[int, int, int, int]]) -> bool:
+    """Tell whether a thing lies at different places: what lies at one in most pictures belongs to the camera."""
+    places = np.array([box[:2] for box in boxes])
+    still = (np.abs(places[:, None] - places[None]) <= STILL).all(axis=2).sum(axis=1)
+    return bool(still.max() <= max(len(boxes) / 2, 2))
 
 
 def _score(response: float, least: float, usual: float) -> float:

@@ -57,7 +57,7 @@ def deviation(stack: Array) -> tuple[Array, Array]:
     away = np.sort(np.abs(stack - middle).mean(axis=3), axis=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # all NaN somewhere
-        spread = np.nanmean(away[: -(-3 * len(stack) // 4)], axis=0)  # but for those farthest off, which may be mistaken
+        spread = np.nanmean(away[: -(-3 * len(stack) // 4)], axis=0)  # without the farthest: mistaken ones
     spread[reach[0, ..., 0] < 3] = np.nan
     return middle, np.log(spread + 1.0)
 

@@ -19,6 +19,7 @@ NEIGHBOURS = 8
 LEAST_VOTES = 2
 STILL = 3  # a displacement up to this in both directions is no move: what lies at the same place belongs to the camera
 VIEW = 0.4  # of a picture's height or width: what two pictures share over more than that is no patch
+MOST_VOTES = 40_000_000  # in one batch: where there would be more, fewer are taken of hashes that many hold
 MOST_LINKS = 64  # of one picture, those with most votes: links with many others come by chance
 
 
@@ -43,8 +44,8 @@ def _chains(counts: Array, neighbours: int) -> tuple[Array, Array]:
     firsts, seconds = [], []
     for step in range(1, int(min(counts.max(initial=1), neighbours + 1))):
         long = counts > step
-        size = counts[long] - step
-        base = np.repeat(starts[long] - (np.cumsum(size) - size), size) + np.arange(size.sum())
+        others = counts[long] - step
+        base = np.repeat(starts[long] - (np.cumsum(others) - others), others) + np.arange(others.sum())
         firsts.append(base)
         seconds.append(base + step)
     empty = np.zeros(0, np.int64)
@@ -60,12 +61,13 @@ def vote(found: Sequence[Pairs]) -> list[Link]:
     order = np.argsort(hashes << np.uint64(24) | owner.astype(np.uint64))
     hashes, owner, rows, columns = hashes[order], owner[order], rows[order], columns[order]
     counts = _runs(hashes)[1]
-    small = np.repeat(counts <= ALL_PAIRS, counts)
+    most = ALL_PAIRS
+    while most > NEIGHBOURS and (np.minimum(counts, most) * counts).sum() > 2 * MOST_VOTES:
+        most //= 2
     pieces = []
-    for part, neighbours in ((small, ALL_PAIRS), (~small, NEIGHBOURS)):
-        where = np.flatnonzero(part)
-        sizes = counts[counts <= ALL_PAIRS] if neighbours == ALL_PAIRS else counts[counts > ALL_PAIRS]
-        first, second = _chains(sizes, neighbours)
+    for few, neighbours in ((counts <= most, most), (counts > most, NEIGHBOURS)):
+        where = np.flatnonzero(np.repeat(few, counts))
+        first, second = _chains(counts[few], neighbours)
         pieces.append((where[first], where[second]))
     first, second = (np.concatenate([piece[side] for piece in pieces]) for side in (0, 1))
     down = rows[second, 0] - rows[first, 0]
@@ -80,13 +82,13 @@ def vote(found: Sequence[Pairs]) -> list[Link]:
     begin, votes = _runs(key)
     enough = votes >= LEAST_VOTES
     links = []
-    for start, number in zip(begin[enough], votes[enough], strict=True):
-        part = first[start : start + number]
+    for start, held in zip(begin[enough].tolist(), votes[enough].tolist(), strict=True):
+        part = first[start : start + held]
         hull = (rows[part].min(), columns[part].min(), rows[part].max(), columns[part].max())
-        where, step = divmod(int(key[start]), span * span)
-        one, other = divmod(where, len(found))
+        both, step = divmod(int(key[start]), span * span)
+        one, other = divmod(both, len(found))
         shift = (step // span - span // 2, step % span - span // 2)
-        links.append(Link(one, other, shift, tuple(int(side) for side in hull), int(number)))  # type: ignore[arg-type]
+        links.append(Link(one, other, shift, tuple(int(side) for side in hull), held))  # type: ignore[arg-type]
     return _thinned(sorted(links, key=lambda link: -link.votes), [pairs.size for pairs in found])
 
 
