@@ -27,6 +27,7 @@ SAMPLED = 64  # pictures that the surrogates are tried on
 MOST_TEMPLATES = 4
 OF_THE_MEMBERS = 0.55  # a hit responds at least so much as the group's own pictures do in the middle
 LIKE = 1.3  # times the members' usual difference to the template: so near in colour a hit needs half the response
+LARGER = 1.3  # times the rectangle within it: a disc, say
 LEAST_HITS = 4
 BATCH = 16_000_000  # pairs that are compared with each other: some 500 pictures of 1 megapixel, half a gigabyte
 NEARBY = 16  # around a box that is measured anew, pixels
@@ -122,11 +123,8 @@ def _templates(read: Read, groups: Sequence[Group], apply: Apply) -> list[_Templ
         tall, wide = group.hull[2] - group.hull[0], group.hull[3] - group.hull[1]
         stack = stacks.pop(number).astype(np.float32)
         hull = (margin, margin, margin + tall, margin + wide)
-        fits = [found for found in (fit(stack, hull), outline(stack, hull)) if recurs_unnaturally(found, stack)]
-        if not fits:
-            continue
-        fitted = fits[0]
-        if any(_same(fitted.picture, known) for known in templates):
+        fitted = _fitted(stack, hull)
+        if fitted is None or any(_same(fitted.picture, known) for known in templates):
             continue
         members = frozenset(index for index, _, _ in group.places)
         templates.append(_Template(fitted, members, kernel_of(fitted.picture)))
@@ -148,6 +146,15 @@ def _stacks(
         for number, part in crops:
             parts[number].append(part)
     return {number: np.stack(part) for number, part in parts.items()}
+
+
+def _fitted(stack: npt.NDArray[Any], hull: tuple[int, int, int, int]) -> Fitted | None:
+    """Return the rectangle, or the clearly larger shape, that a patch fills in a stack; None if it holds no patch."""
+    fits = [found for found in (fit(stack, hull), outline(stack, hull)) if recurs_unnaturally(found, stack)]
+    sizes = [found.box[2] * found.box[3] for found in fits]
+    if not fits:
+        return None
+    return fits[1] if len(fits) == 2 and sizes[1] > LARGER * sizes[0] else fits[0]
 
 
 def _same(picture: Picture, known: _Template) -> bool:
@@ -226,13 +233,13 @@ def _anew(read: Read, found: PatchEvidence, apply: Apply) -> PatchEvidence | Non
     frame = (places, (height + 2 * NEARBY, width + 2 * NEARBY))
     stack = _stacks(read, [frame], apply)[0].astype(np.float32)
     hull = (NEARBY + height // 4, NEARBY + width // 4, NEARBY + height - height // 4, NEARBY + width - width // 4)
-    for fitted in (fit(stack, hull), outline(stack, hull)):
-        if recurs_unnaturally(fitted, stack):
-            top, left, tall, wide = fitted.box
-            hits = tuple(
-                PatchHit(hit.index, (hit.box[0] + top - NEARBY, hit.box[1] + left - NEARBY, tall, wide), hit.score)
-                for hit in found.hits
-            )
-            sure = 1 - float(np.exp(-len(hits) * min(1.0, *fitted.sides)))
-            return PatchEvidence((tall, wide), fitted.picture, sure, hits)
-    return None
+    fitted = _fitted(stack, hull)
+    if fitted is None:
+        return None
+    top, left, tall, wide = fitted.box
+    hits = tuple(
+        PatchHit(hit.index, (hit.box[0] + top - NEARBY, hit.box[1] + left - NEARBY, tall, wide), hit.score)
+        for hit in found.hits
+    )
+    sure = 1 - float(np.exp(-len(hits) * min(1.0, *fitted.sides)))
+    return PatchEvidence((tall, wide), fitted.picture, sure, hits)
