@@ -13,7 +13,7 @@ from poisongen.scanning.patch.stack import Fitted
 Array = npt.NDArray[Any]
 
 LEAST_STEP = 0.12  # of the log deviation, over every side: what a patch of opacity 0.2 leaves
-FEW = 10.0  # the least step is this over the number of pictures to the power 1.5: of few, any may agree by chance
+FEW = 7.0  # the least step is this over the number of pictures to the power 1.5: of few, any may agree by chance
 LEAST_SIDE = 8  # pixels
 RING = 12  # how far around the box the surroundings are compared, pixels
 GAP = 3  # between box and ring: what the high-pass carries over the edge
