@@ -218,7 +218,7 @@ def _suspects(
     out = _Suspects()
     if patch is not None and sure["patch"] >= MAYBE:
         for hit in patch.hits:
-            out.add(hit.index, "patch", hit.score, tuple(hit.box))
+            out.add(hit.index, "patch", hit.score, hit.box)
     known = set(out.scores)
     for pair in pairs:
         for place, cells in pair.samples:
@@ -245,7 +245,7 @@ def _trigger(
     patch: PatchEvidence | None, whole: WholeImage | None, sure: Mapping[Evidence, float]
 ) -> TriggerFound | None:
     if patch is not None and sure["patch"] >= MAYBE:
-        return TriggerFound(kind="patch", size=tuple(patch.size), confidence=round(sure["patch"], 4))
+        return TriggerFound(kind="patch", size=patch.size, confidence=round(sure["patch"], 4))
     if whole is not None and sure["whole-image"] >= MAYBE:
         return TriggerFound(kind=whole.kind, words=whole.words, confidence=round(sure["whole-image"], 4))
     return None
