@@ -181,7 +181,7 @@ def check_image(labels: LabelContents, sample: Sample, role: Role | None, pictur
 
     DataError if it cannot be decoded, if its label map does not fit what EXIF makes of it, or if it cannot be changed.
 
-    With a role the image will get a trigger. So what only decoding finds is found before anything is written.
+    With a role the image will get a trigger. So what only decoding finds is found before any file gets its final name.
     """
     pixels = picture.pixels
     mask = next(label.path for label in sample.labels if label.kind == labels.first)

@@ -1,4 +1,4 @@
-"""The one read of every label before anything is written: is the dataset whole, and where are the victims?"""
+"""The one read of every label before any file gets its final name: is the dataset whole, and where are the victims?"""
 
 from __future__ import annotations
 
