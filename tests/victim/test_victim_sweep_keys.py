@@ -260,6 +260,7 @@ def test_what_a_test_names_replaces_what_the_build_has(place, test_on):
 @pytest.mark.parametrize("where", ["build", "grid", "test_on"])
 def test_a_target_that_only_a_build_can_find_is_one_line(place, poisongen, where):
     """A sweep reads no labels before its first cell; it says how to learn the class."""
+    pytest.importorskip("torch")  # which is asked for first
     change = {
         "build": {"build": {"relabel": None, "target": "auto", "victim": "car"}},
         "grid": {"grid": {"target": ["auto"]}},
