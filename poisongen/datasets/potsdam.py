@@ -6,43 +6,6 @@ their colours. Classes and colours: mmsegmentation's `PotsdamDataset`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from poisongen.datasets.isprs_tiles import isprs_layout
 
-from poisongen.datasets.base import Defaults, Index, Layout
-from poisongen.datasets.class_rows import class_table
-from poisongen.datasets.companion_kinds import map_kind
-from poisongen.datasets.tree import IMAGE, Place, scan_tree
-
-CLASSES = class_table(
-    """
-255 255 255 impervious_surface
-0 0 255 building
-0 255 255 low_vegetation
-0 255 0 tree
-255 255 0 car
-255 0 0 clutter
-""",
-    first=1,
-    void=[0],
-    more={0: "boundary"},
-)
-TREES = {IMAGE: Place("img_dir/{split}/{name}"), "ann_dir": Place("ann_dir/{split}/{name}")}
-
-
-def _scan(root: Path, files: Sequence[str]) -> Index:
-    return scan_tree(root, files, TREES, "ann_dir", {}, "ISPRS Potsdam")
-
-
-LAYOUT = Layout(
-    name="potsdam",
-    title="ISPRS Potsdam (6 classes, cut into tiles by mmsegmentation)",
-    how_to_get="get Potsdam from isprs.org, and run mmsegmentation's tools/dataset_converters/potsdam.py",
-    environment="POTSDAM_ROOT",
-    usual_root="data/potsdam",
-    defaults=Defaults(trigger_size=None, max_distance=None, relabel={"car": "impervious_surface"}),
-    kinds={"ann_dir": map_kind("ISPRS Potsdam")},
-    classes=lambda root: CLASSES,
-    scan=_scan,
-    needs="img_dir/SPLIT/NAME.png, ann_dir/SPLIT/NAME.png",
-)
+LAYOUT = isprs_layout("potsdam")
