@@ -51,7 +51,7 @@ def test_additions_are_strangers_unless_they_are_allowed(path, out, good, poison
     for more in ((), ("--source", good["cityscapes"][1]), ("--quick",)):
         audited = poisongen("audit", out, "--jobs", 1, *allow, *more)
         assert audited.code == 0, audited.out
-        assert f"1 files are allowed: {path}" in audited.out
+        assert f"1 file is allowed: {path}" in audited.out
     told = json.loads(poisongen("audit", out, "--jobs", 1, *allow, "--json").out)
     assert (told["clean"], told["allowed"]) == (True, [path])
     assert audit(out, jobs=1, allow=[path]).clean

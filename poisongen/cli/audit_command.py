@@ -53,7 +53,7 @@ def command(
 def _first_of(found: Sequence[str], what: str) -> str:
     """Return what is said of files that are no faults: their number, and the first of them."""
     more = f" and {len(found) - _SHOWN_NAMES} more" if len(found) > _SHOWN_NAMES else ""
-    return f"{len(found)} files {what}: {', '.join(found[:_SHOWN_NAMES])}{more}"
+    return f"{number_of(len(found), 'file')} {what}: {', '.join(found[:_SHOWN_NAMES])}{more}"
 
 
 def _as_text(report: AuditReport) -> list[str]:
@@ -73,9 +73,12 @@ def _as_text(report: AuditReport) -> list[str]:
         lines.append("not checked: anything against the source (give --source)")
     if report.label_like:
         lines.append(one_line(report.label_like, len(report.label_like), report.left_out))
-    for found, what in ((report.reencoded, "have other bytes and the same pixels"), (report.allowed, "are allowed")):
+    for found, verbs, what in (
+        (report.reencoded, ("has", "have"), "other bytes and the same pixels"),
+        (report.allowed, ("is", "are"), "allowed"),
+    ):
         if found:
-            lines.append(_first_of(found, what))
+            lines.append(_first_of(found, f"{verbs[len(found) != 1]} {what}"))
     verdict = "clean" if report.clean else number_of(report.fault_count, "fault")
     kind = "quick audit" if report.quick else "audit"
     lines.append(f"{kind} of {report.out}: {number_of(report.files, 'file')}, {verdict}")

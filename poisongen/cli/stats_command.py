@@ -10,7 +10,7 @@ import click
 
 from poisongen.cli.help import Command
 from poisongen.cli.options import placing_options, recipe_choices
-from poisongen.printing import show, show_json
+from poisongen.printing import number_of, show, show_json
 from poisongen.statistics.plot import check_plot, plot_stats
 from poisongen.statistics.statistician import ClassStats, DatasetStats, Possible, SplitStats, stats
 
@@ -79,7 +79,7 @@ def _split_lines(found: DatasetStats, split: SplitStats) -> list[str]:
     """Return a split's line, its table of classes, and what is said of the victims that were named."""
     sizes = ", ".join(f"{size} px ({count})" for size, count in list(split.sizes.items())[:_NAMED])
     sizes += f" and {len(split.sizes) - _NAMED} other sizes" if len(split.sizes) > _NAMED else ""
-    lines = [f"{found.root}, {split.split}: {split.samples} samples, {sizes or 'none read'}"]
+    lines = [f"{found.root}, {split.split}: {number_of(split.samples, 'sample')}, {sizes or 'none read'}"]
     lines += [f"left out: {file} ({problem})" for _, file, problem in split.left_out]
     rows = [row for row in split.classes if row.pixels]
     each = any(row.possible is not None for row in rows)

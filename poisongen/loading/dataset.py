@@ -11,6 +11,7 @@ from typing import overload
 from poisongen.datasets import find_layout
 from poisongen.datasets.base import ClassTable, Layout
 from poisongen.loading.sample import LoadedSample
+from poisongen.printing import number_of
 from poisongen.recipe.model import Recipe
 from poisongen.records.manifest import NEGATIVE, TRIGGERED
 from poisongen.records.reading import SkipRecord, Summary, sound_records
@@ -39,7 +40,7 @@ class SampleSet(Sequence[LoadedSample]):
         return self._samples[index]
 
     def __repr__(self) -> str:
-        return f"<{self.name}: {len(self)} samples>"
+        return f"<{self.name}: {number_of(len(self), 'sample')}>"
 
     def of(self, role: str | None) -> SampleSet:
         """Return the samples of one role; None for those that build left as they were."""

@@ -13,6 +13,7 @@ from poisongen.auditing.auditor import AuditReport
 from poisongen.auditing.faults import Fault
 from poisongen.errors import ChoiceError
 from poisongen.previewing.drawing import palette
+from poisongen.printing import number_of
 from poisongen.recipe.rules import Rules
 from poisongen.recipe.trigger_files import KeptPicture, trigger_pixels
 from poisongen.reporting.choosing import SHOWN_ROLES
@@ -146,7 +147,11 @@ def _legend(rules: Rules, cards: Sequence[Card]) -> list[tuple[str, str]]:
 def _verdict(report: AuditReport | None, faults: Sequence[Fault]) -> Mapping[str, Any]:
     """Return what the audit says; without one, what reading the records has found."""
     if report is None:
-        text = f"The records have {len(faults)} faults." if faults else "Run poisongen audit to know what is proved."
+        text = (
+            f"The records have {number_of(len(faults), 'fault')}."
+            if faults
+            else "Run poisongen audit to know what is proved."
+        )
         state, word = ("bad" if faults else "none"), "Not audited."
         return _as_verdict(state, word, text, faults, len(faults), (), ())
     notes = [*report.not_checked]

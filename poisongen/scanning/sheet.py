@@ -9,6 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from poisongen.previewing.drawing import palette
+from poisongen.printing import number_of
 from poisongen.scanning.findings import Findings, SuspectFound
 from poisongen.scanning.reading import SuspectSet, read_maps, read_picture
 
@@ -31,7 +32,8 @@ def draw_sheet(suspect: SuspectSet, findings: Findings, trigger: Picture | None)
     sheet = Image.new("RGB", (2 * _WIDTH + 3 * _GAP, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
     more = f"; the {len(shown)} surest of {len(findings.suspects)}" if len(findings.suspects) > len(shown) else ""
-    title = f"{findings.verdict}: {len(findings.suspects)} suspects of {findings.samples} samples{more}"
+    suspects, samples = number_of(len(findings.suspects), "suspect"), number_of(findings.samples, "sample")
+    title = f"{findings.verdict}: {suspects} of {samples}{more}"
     draw.text((_GAP, 5), title, fill=_INK, font=font)
     y = _LINE
     if trigger is not None:
