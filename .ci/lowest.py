@@ -25,7 +25,7 @@ def lowest(project: dict, extras: list[str]) -> list[str]:
         words += project["optional-dependencies"][extra]
     found: dict[str, str] = {}
     for word in words:
-        match = _BOUND.fullmatch(word.replace(" ", ""))
+        match = _BOUND.fullmatch(word.partition(";")[0].replace(" ", ""))  # a marker says where, not which
         if match is None:
             raise ValueError(f"'{word}' has not the form name>=version")
         found[match[1].lower()] = match[2]

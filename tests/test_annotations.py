@@ -44,7 +44,9 @@ def test_a_written_jpeg_has_the_annotations_of_its_source_and_nothing_more(how):
     assert whole.progressive == (0 in how[2:])
     assert [word for word, _ in whole.annotations] == ["APP0", "COM"][: 1 + (3 in how[2:])]
     for way in ("blocks", "reencode"):
-        new, _ = images.replace_box(source, pixels, (3, 3, 9, 9), 255 - pixels[3:12, 3:12], "new", way)
+        new, _ = images.replace_box(
+            source, images.open_picture(source, "x"), (3, 3, 9, 9), 255 - pixels[3:12, 3:12], "new", way
+        )
         parts = take_apart(new, "new")
         assert (parts.picture, parts.annotations, parts.surplus) == (whole.picture, whole.annotations, ())
         assert parts.progressive == (whole.progressive and way == "reencode")

@@ -70,7 +70,7 @@ def test_the_same_files_as_without_early_work(name, whole, cityscapes, tmp_path,
 @pytest.mark.parametrize("kind", ["patch", "blend", "warp"])
 def test_a_sample_is_read_once(kind, cityscapes, tmp_path, monkeypatch):
     labels, images = collections.Counter(), collections.Counter()
-    real_read, real_decode = survey.read_labels, picture.decode
+    real_read, real_decode = survey.read_labels, picture.open_picture
 
     def read(root, item, *arguments, **keywords):
         labels[item.name] += 1
@@ -82,7 +82,7 @@ def test_a_sample_is_read_once(kind, cityscapes, tmp_path, monkeypatch):
 
     for module in (survey, sample, placing):
         monkeypatch.setattr(module, "read_labels", read)
-    monkeypatch.setattr(picture, "decode", decode)
+    monkeypatch.setattr(picture, "open_picture", decode)
     without_train_ids(cityscapes)
     own = {} if kind == "patch" else {"trigger_kind": kind, "strategy": "whole", "trigger_size": None}
     chosen = {

@@ -207,7 +207,9 @@ def test_replace_box_changes_the_box_alone(colour, depth, interlaced):
     array, data = make(colour, depth, interlaced=interlaced, before=before)
     for top, left, height, width in ((0, 0, 12, 15), (3, 4, 5, 5), (11, 14, 1, 1), (0, 8, 7, 7)):
         patch = make(colour, depth, (height, width), seed=5)[0]
-        out, pixels = images.replace_box(data, array, (top, left, height, width), patch, "x", "blocks")
+        out, pixels = images.replace_box(
+            data, images.open_picture(data, "x"), (top, left, height, width), patch, "x", "blocks"
+        )
         want = array.copy()
         want[top : top + height, left : left + width] = patch
         assert np.array_equal(read_png(out), want)
@@ -219,7 +221,7 @@ def test_replace_box_changes_the_box_alone(colour, depth, interlaced):
 def test_replace_box_leaves_its_arguments_alone():
     array, data = make(2, 8)
     kept, patch = array.copy(), np.zeros((4, 4, 3), np.uint8)
-    images.replace_box(data, array, (1, 1, 4, 4), patch, "x", "blocks")
+    images.replace_box(data, images.open_picture(data, "x"), (1, 1, 4, 4), patch, "x", "blocks")
     assert np.array_equal(array, kept)
     assert not patch.any()
 
@@ -235,7 +237,7 @@ def test_replace_box_of_a_jpeg(gray):
     pixels = images.decode(data, "x")
     patch = 255 - pixels[9:29, 12:32]
     for mode in ("blocks", "reencode"):
-        out, after = images.replace_box(data, pixels, (9, 12, 20, 20), patch, "x", mode)
+        out, after = images.replace_box(data, images.open_picture(data, "x"), (9, 12, 20, 20), patch, "x", mode)
         assert np.array_equal(images.decode(out, "x"), after)
         assert after.shape == pixels.shape
         assert np.abs(after[9:29, 12:32].astype(int) - patch).mean() < 25

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from poisongen.building.run import build
 from poisongen.errors import ChoiceError, DataError, OutputError
 from poisongen.files import images, png
+from poisongen.files.png_filters import filtered
 from poisongen.undo import delta_png
 from poisongen.undo.packed import pack, unpack
 from poisongen.undo.restorer import restore
@@ -224,7 +225,7 @@ def written_png(rows, depth, colour, filters, level, memory, strategy, window, s
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     step = {0: 1, 2: 3, 3: 1, 6: 4}[colour] * max(1, depth // 8)
-    raw = delta_png._filtered(rows, filters, step)
+    raw = filtered(rows, filters, step)
     deflater = zlib.compressobj(level, zlib.DEFLATED, window, memory, strategy)
     stream = deflater.compress(raw) + deflater.flush()
     width = rows.shape[1] * 8 // ({0: 1, 2: 3, 3: 1, 6: 4}[colour] * depth)
@@ -281,7 +282,7 @@ def test_a_png_that_cannot_be_told_is_kept_whole(kind):
         header = source[12:28] + b"\1"
         source = source[:12] + header + struct.pack(">I", zlib.crc32(header)) + source[33:]
     if kind == "not zlib's":
-        raw = delta_png._filtered(pixels, np.zeros(40, np.uint8), 1)
+        raw = filtered(pixels, np.zeros(40, np.uint8), 1)
         stored = (
             b"\x78\x01"
             + b"".join(

@@ -13,6 +13,7 @@ from poisongen.building.run import prepare
 from poisongen.core.draws import keyed_generator
 from poisongen.core.placement import Placement
 from poisongen.errors import DataError
+from poisongen.files.images import open_picture
 
 
 def encoded(pixels, kind="PNG", **options):
@@ -53,9 +54,12 @@ def test_what_is_seen_is_what_the_written_picture_shows(cityscapes, what, pictur
     rules = prepare({"dataset": "cityscapes", **CHOICES[what]}, cityscapes).rules
     place = Place(Placement(20, 30, 9, 9, 24, 34, 5.0, 1)) if rules.placement is not None else Place()
     answers = []
+    data = PICTURES[picture]
     for function in (is_seen, stamped_image):
         try:
-            found = function(PICTURES[picture], place, rules, keyed_generator(0, "stamp"), cityscapes / "a.png")
+            found = function(
+                data, place, rules, keyed_generator(0, "stamp"), cityscapes / "a.png", open_picture(data, "a.png")
+            )
             answers.append(found is not None and found is not False)
         except DataError as error:
             answers.append(error.problem)

@@ -110,7 +110,7 @@ def pictures(before: Content, where: Where, rules: Rules, path: str) -> Pictures
     patch = images.from_rgb_box(data, pixels[window], true, path)
     anew = resized or is_encoded_anew(rules, with_trigger=True)
     if data[:8] != png.SIGNATURE and not anew:
-        wanted = images.replace_box(data, pixels, box, patch, path, "blocks")[1]
+        wanted = images.replace_box(data, images.Decoded(pixels), box, patch, path, "blocks")[1]
         return Pictures(pixels, wanted, box, true, None)
     changed = pixels.copy()
     changed[window] = patch

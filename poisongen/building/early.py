@@ -55,7 +55,7 @@ def completions(sample: Sample, rules: Rules) -> tuple[LabelFile, ...]:
     return rules.layout.completions(sample) if rules.recipe.train_ids == "auto" else ()
 
 
-def untriggered_task(sample: Sample, image_sha256: str | None, rules: Rules) -> Task | None:
+def untriggered_task(sample: Sample, rules: Rules, image_sha256: str | None = None) -> Task | None:
     """Return the task of a sample without trigger: random labels, completion or scaling; None if there is none."""
     missing = completions(sample, rules)
     everywhere = rules.prl is not None and rules.prl.scope == "all"
@@ -66,15 +66,13 @@ def untriggered_task(sample: Sample, image_sha256: str | None, rules: Rules) -> 
     return None
 
 
-def likely_tasks(
-    sample: Sample, role: Role | None, place: Place | str | None, image_sha256: str | None, rules: Rules
-) -> list[Task]:
+def likely_tasks(sample: Sample, role: Role | None, place: Place | str | None, rules: Rules) -> list[Task]:
     """Return what will be done to a sample that was surveyed with a role, unless others have no place."""
     tasks = []
     if role is not None and isinstance(place, Place):
         tasks.append(Task(sample, role, prefix_of(role, sample.split, rules), place, completions(sample, rules)))
     if not any(task.prefix == "" for task in tasks):
-        other = untriggered_task(sample, image_sha256, rules)
+        other = untriggered_task(sample, rules)
         tasks += [] if other is None else [other]
     return tasks
 

@@ -13,6 +13,7 @@ from poisongen.datasets.base import Index, Layout
 from poisongen.recipe.rules import Rules
 from poisongen.records.roles import changes_labels
 from poisongen.source.label_like import label_like, named_labels
+from poisongen.source.labels import read_labels
 from poisongen.source.listing import SourceFile
 
 
@@ -61,7 +62,9 @@ def lay_out(
     labels = frozenset(named_labels(paths, index))
     apart = {*left_out, *(table.path for table in tables)}
     rest = [file for file in files if file.path not in apart]
-    links = _links(tasks, rest, surveyed, found, labels, rules) + _shared_links(layout, rest, labels, test_sets, rules)
+    links = _links(tasks, rest, surveyed, found, labels, root, rules) + _shared_links(
+        layout, rest, labels, test_sets, rules
+    )
     written = sum(_estimate(task, sizes, rules) for task in tasks)
     written += sum(link.size for link in links if link.is_label) + sum(sizes[table.path] for table in tables)
     made = _made(layout, root, tasks, paths, test_sets, rules)
@@ -107,6 +110,7 @@ def _links(
     surveyed: Mapping[str, Surveyed],
     found: Mapping[str, Surveyed],
     labels: frozenset[str],
+    root: Path,
     rules: Rules,
 ) -> tuple[Link, ...]:
     """Return every file that OUT takes from the source as it is, less those of the tasks' own samples.
@@ -116,7 +120,12 @@ def _links(
     taken = {path for task in tasks if not task.prefix for path in task.sample.paths}
     if rules.recipe.scale != 1:
         taken |= {path for image, facts in surveyed.items() if image not in found for path in facts.sample.paths}
-    digests = {path: digest for facts in surveyed.values() for path, digest in facts.digests.items()}
+    digests: dict[str, str] = {}
+    for image, facts in surveyed.items():
+        if facts.digests is None and image in found and not taken.issuperset(facts.sample.paths):
+            # The survey took it for one that changes.
+            digests |= read_labels(root, facts.sample, rules, surveyed=True).digests(facts.sample)
+        digests |= facts.digests or {}
     return tuple(
         Link(rules.above + file.path, file.path, file.size, digests.get(file.path), file.path in labels)
         for file in files

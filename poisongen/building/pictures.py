@@ -65,14 +65,13 @@ class Stamped:
 
 
 def encoded(data: bytes, pixels: Array, path: Path) -> NewFile:
-    """Encode a resized image like its source; a JPEG does not decode to quite what went in."""
+    """Encode a whole image like its source; a JPEG does not decode to quite what went in."""
     new = images.encode_whole(data, pixels, path)
-    return NewFile(new, images.decode(new, path))
+    return NewFile(new, pixels if data[:8] == png.SIGNATURE else images.decode(new, path))
 
 
-def written_size(data: bytes, rules: Rules, path: Path, decoded: Array | None = None) -> tuple[Array, bool]:
-    """Return an image's pixels in the written size, and whether they were resized; `decoded` are those of its file."""
-    pixels = images.decode(data, path) if decoded is None else decoded
+def written_size(data: bytes, rules: Rules, path: Path, pixels: Array) -> tuple[Array, bool]:
+    """Return an image's pixels, decoded from `data`, in the written size, and whether they were resized."""
     height, width = pixels.shape[:2]
     size = scaled_size(height, width, rules.recipe.scale)
     if size == (height, width):
@@ -108,14 +107,15 @@ def _patch(
 
 
 def stamped_image(
-    data: bytes, place: Place, rules: Rules, generator: Generator, path: Path, decoded: Array | None = None
+    data: bytes, place: Place, rules: Rules, generator: Generator, path: Path, decoded: images.Decoded | None = None
 ) -> Stamped | None:
     """Put the trigger on an image, in the written size; None where the picture is the same with it as without.
 
-    `decoded` are the pixels of `data` where they are known.
+    `decoded` is what `data` decodes to where that is known.
     DataError if the kind of trigger does not survive the file's encoding.
     """
-    pixels, resized = written_size(data, rules, path, decoded)
+    decoded = decoded or images.open_picture(data, path)
+    pixels, resized = written_size(data, rules, path, decoded.pixels)
     box, patch = _patch(data, pixels, place, rules, generator, path)
     if patch is None:
         return None
@@ -127,22 +127,20 @@ def stamped_image(
         with_trigger[top : top + tall, left : left + wide] = patch
         new = encoded(data, with_trigger, path)
     else:
-        new = NewFile(*images.replace_box(data, pixels, box, patch, path, rules.recipe.jpeg))
+        new = NewFile(*images.replace_box(data, decoded, box, patch, path, rules.recipe.jpeg))
     without = encoded(data, pixels, path).pixels if anew and not is_png else pixels
     found, plain = np.asarray(new.pixels), np.asarray(without)
     _check_survival(data, plain, found, rules, path)
-    if np.array_equal(found, plain):
+    if not is_png and np.array_equal(found, plain):
         return None  # a JPEG may have quantised the trigger away
     return Stamped(new, *_measured(data, plain, found, box, is_png, path))
 
 
-def is_seen(
-    data: bytes, place: Place, rules: Rules, generator: Generator, path: Path, decoded: Array | None = None
-) -> bool:
+def is_seen(data: bytes, place: Place, rules: Rules, generator: Generator, path: Path, decoded: images.Decoded) -> bool:
     """Tell whether `stamped_image` would change the picture, with its errors; a PNG need not be encoded for it."""
     if data[:8] != png.SIGNATURE:
         return stamped_image(data, place, rules, generator, path, decoded) is not None
-    pixels, _ = written_size(data, rules, path, decoded)
+    pixels, _ = written_size(data, rules, path, decoded.pixels)
     (top, left, tall, wide), patch = _patch(data, pixels, place, rules, generator, path)
     if patch is None:
         return False
@@ -176,7 +174,8 @@ def _measured(data: bytes, plain: Array, found: Array, box: Box, is_png: bool, p
     pixels = plain.shape[0] * plain.shape[1]
     highest = int(np.iinfo(before.dtype).max)
     mean = max(_squares(before, after), 1) / (3 * pixels)
-    differs = (found != plain).reshape(*plain.shape[:2], -1)
+    differs = found[window] != plain[window]
+    differs = differs.reshape(*differs.shape[:2], -1)
     changed = int(np.count_nonzero(functools.reduce(np.logical_or, np.moveaxis(differs, 2, 0))))
     return round(10 * math.log10(highest * highest / mean), 4), changed / pixels
 
@@ -195,4 +194,4 @@ def plain_image(picture: Picture, known: str | None, rules: Rules) -> NewFile:
     if rules.recipe.scale == 1 and known is not None:
         return NewFile(None, None, known)
     pixels, resized = written_size(picture.data, rules, picture.path, picture.pixels)
-    return encoded(picture.data, pixels, picture.path) if resized else NewFile(None, pixels)
+    return encoded(picture.data, pixels, picture.path) if resized else NewFile(None, None, picture.pixels_sha256)

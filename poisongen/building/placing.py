@@ -133,7 +133,7 @@ def place_to_be_seen(labels: LabelContents, sample: Sample, role: Role, picture:
     if isinstance(place, str) or not may_be_unseen(labels, place.decoy, picture, rules):
         return place
     generator = stamp_generator(sample, role, rules)
-    return place if is_seen(picture.data, place, rules, generator, picture.path, picture.pixels) else UNSEEN
+    return place if is_seen(picture.data, place, rules, generator, picture.path, picture.decoded) else UNSEEN
 
 
 def place_and_stamp(
@@ -147,7 +147,7 @@ def place_and_stamp(
     if isinstance(place, str):
         return place, None
     stamped = stamped_image(
-        picture.data, place, rules, stamp_generator(sample, role, rules), picture.path, picture.pixels
+        picture.data, place, rules, stamp_generator(sample, role, rules), picture.path, picture.decoded
     )
     if stamped is None and may_be_unseen(labels, place.decoy, picture, rules):
         return UNSEEN, None
@@ -176,8 +176,8 @@ def box_of(place: Place | None) -> tuple[int, int, int, int] | None:
     return None if place is None or place.placement is None else place.placement.box
 
 
-def check_image(labels: LabelContents, sample: Sample, role: Role | None, picture: Picture, rules: Rules) -> str:
-    """Decode a sample's image and return its pixels' digest.
+def check_image(labels: LabelContents, sample: Sample, role: Role | None, picture: Picture, rules: Rules) -> None:
+    """Decode a sample's image.
 
     DataError if it cannot be decoded, if its label map does not fit what EXIF makes of it, or if it cannot be changed.
 
@@ -190,4 +190,3 @@ def check_image(labels: LabelContents, sample: Sample, role: Role | None, pictur
     in_blocks = rules.recipe.scale == 1 and rules.recipe.jpeg == "blocks" and (not rules.kind.whole or rules.kind.quad)
     if role is not None and in_blocks:
         images.check_rewritable(picture.data, picture.path)
-    return images.pixels_sha256(pixels)

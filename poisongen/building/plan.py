@@ -72,7 +72,7 @@ def _other_tasks(
     done = {task.sample.image for task in with_trigger if not task.prefix}
     in_training = {sample.image: sample for sample in train}
     others = [
-        untriggered_task(in_training.get(image, surveyed.sample), surveyed.image_sha256, rules)
+        untriggered_task(in_training.get(image, surveyed.sample), rules, surveyed.image_sha256)
         for image, surveyed in found.items()
         if image not in done
     ]

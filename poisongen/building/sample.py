@@ -131,7 +131,7 @@ def _stamped(task: Task, seen: Seen, rules: Rules) -> Stamped | None:
     picture, stamped = seen.picture, seen.stamped
     if stamped is None:
         generator = stamp_generator(task.sample, task.role, rules)
-        stamped = stamped_image(picture.data, task.place, rules, generator, picture.path, picture.pixels)
+        stamped = stamped_image(picture.data, task.place, rules, generator, picture.path, picture.decoded)
     if stamped is None:
         problem = "the trigger changes no pixel at its place in this image; give another --trigger or --seed"
         raise DataError(picture.path, problem)

@@ -17,7 +17,7 @@ from poisongen.building.relabelling import check_new_labels
 from poisongen.building.sample import Seen
 from poisongen.datasets.base import Index, Problem, Sample, victim_mask
 from poisongen.errors import DataError
-from poisongen.files.images import Header, header, pixels_sha256
+from poisongen.files.images import Header, header
 from poisongen.files.orientation import AS_STORED, orientation
 from poisongen.parallel import for_each
 from poisongen.recipe.rules import Rules
@@ -34,7 +34,8 @@ class Surveyed:
     """What one read of a sample told: its size in pixels, how many of them are victims, its labels' digests.
 
     `victim_pixels` counts pixels of the written (scaled) label map, `classes` those of every class in it.
-    `digests` maps label paths to the digest of their decoded pixels. `place` is the trigger's, or why there
+    `digests` maps label paths to the digest of their decoded pixels; None where they will most likely change, so that
+    nobody asks. `place` is the trigger's, or why there
     is none, for samples that were surveyed with a role and have enough victim pixels. `image_sha256` is the digest of
     the image's pixels, if it was decoded. `problem` is what is wrong; if there is something, the other fields mean
     nothing. `odd` are files that are called derived labels of it and are none; `sample` is without them. `records` are
@@ -45,7 +46,6 @@ class Surveyed:
     height: int
     width: int
     victim_pixels: int
-    digests: Mapping[str, str]
     role: Role | None = None
     place: Place | str | None = None
     image_sha256: str | None = None
@@ -53,6 +53,7 @@ class Surveyed:
     classes: Mapping[int, int] = field(default_factory=dict)
     records: tuple[Mapping[str, Any], ...] = ()
     odd: tuple[str, ...] = ()
+    digests: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def survey_sample(errand: Errand, root: Path, rules: Rules) -> Surveyed:
     picture = Picture(root, sample.image)
     try:
         sample, odd = without_odd(sample, root, rules)
-        image = header(root / sample.image)
+        reads = role is not None or _is_read(sample, rules)
+        image = header(root / sample.image, picture.data if reads else None)
         labels = read_labels(root, sample, rules)
         height, width = labels.arrays[labels.first].shape[:2]
         check_size(image, sample, root, labels)
@@ -86,14 +88,16 @@ def survey_sample(errand: Errand, root: Path, rules: Rules) -> Surveyed:
         turn = role is not None and victims >= needed and rules.holds(classes, None)
         place, stamped = _placed(scaled, sample, role, picture, rules, errand.place) if role and turn else (None, None)
         changed = _roles_of(sample, victims, place, role, rules)
-        decoded = None
-        if changed or _is_read(sample, rules):
+        decoded = bool(changed) or _is_read(sample, rules)
+        if decoded:
             with_trigger = next((one for one in changed if has_trigger(one)), None)
-            decoded = check_image(labels, sample, with_trigger, picture, rules)
+            check_image(labels, sample, with_trigger, picture, rules)
+        tasks = likely_tasks(sample, role, place, rules)
+        stays = all(task.prefix for task in tasks)
         records = []
         if errand.place is not None:
             seen = Seen(labels, picture, stamped)
-            for task in likely_tasks(sample, role, place, decoded, rules):
+            for task in tasks:
                 if task.prefix not in errand.place.done:
                     records.append(carry_out(task, root, rules, errand.place.tree, errand.place.link, seen))
         else:
@@ -101,11 +105,11 @@ def survey_sample(errand: Errand, root: Path, rules: Rules) -> Surveyed:
                 check_new_labels(labels, sample, one, None if isinstance(place, str) else box_of(place), root, rules)
     except DataError as error:
         path = error.path.removeprefix(f"{root}/")
-        return Surveyed(sample, 0, 0, 0, {}, problem=Problem(sample.split, sample.name, path, error.problem))
-    paths = {label.kind: label.path for label in sample.labels}
-    digests = {paths[kind]: pixels_sha256(array) for kind, array in labels.arrays.items()}
-    facts = Surveyed(sample, height, width, victims, digests, role, place, decoded, classes=classes, odd=odd)
-    return facts if not records else replace(facts, records=tuple(records))
+        return Surveyed(sample, 0, 0, 0, problem=Problem(sample.split, sample.name, path, error.problem))
+    image_sha256 = picture.pixels_sha256 if decoded and errand.place is None else None
+    facts = Surveyed(sample, height, width, victims, role, place, image_sha256, classes=classes, odd=odd)
+    digests = labels.digests(sample) if stays else None
+    return replace(facts, digests=digests, records=tuple(records))
 
 
 def _placed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -45,10 +46,13 @@ def _format(data: bytes, name: object) -> Literal["png", "jpeg"]:
     raise DataError(name, "neither a PNG nor a JPEG file, whatever its name says")
 
 
-def header(path: Path) -> Header:
-    """Read a picture's size from its first bytes. DataError for anything that is no usable PNG or JPEG."""
+def header(path: Path, known: bytes | None = None) -> Header:
+    """Read a picture's size from its first bytes, or from its `known` ones.
+
+    DataError for anything that is no usable PNG or JPEG.
+    """
     try:
-        with path.open("rb") as file:
+        with path.open("rb") if known is None else io.BytesIO(known) as file:
             data = file.read(_HEAD)
             if _format(data, path) == "png":
                 if len(data) < 33 or data[12:16] != b"IHDR":
@@ -95,9 +99,25 @@ def _whole_head(data: bytes, file: Any, path: Path) -> bytes:
             return data
 
 
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """A picture's stored samples and, of a PNG, what it takes to change a part of it."""
+
+    pixels: Array
+    png: png.Opened | None = None
+
+
+def open_picture(data: bytes, name: object) -> Decoded:
+    """Decode a picture that may be changed afterwards. DataError."""
+    if _format(data, name) != "png":
+        return Decoded(jpeg.decode(data, name))
+    opened = png.open_png(data, name)
+    return Decoded(opened.pixels, opened)
+
+
 def decode(data: bytes, name: object) -> Array:
     """Return a picture's stored samples: see `png.decode` and `jpeg.decode`. DataError."""
-    return png.decode(data, name) if _format(data, name) == "png" else jpeg.decode(data, name)
+    return open_picture(data, name).pixels
 
 
 def decode_labels(data: bytes, name: object, *, coloured: bool = False) -> Array:
@@ -136,7 +156,7 @@ def to_rgb_box(data: bytes, pixels: Array, name: object) -> Array:
     if pixels.ndim == 3:
         return pixels[..., :3] if pixels.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
     if _format(data, name) == "png":
-        facts = png.parse(data, name)
+        facts = png.look(data, name)
         if facts.colour_type == png.PALETTE:
             return _palette(facts)[pixels]
         if facts.bit_depth < 8:
@@ -180,7 +200,7 @@ def from_rgb_box(data: bytes, pixels: Array, rgb: Array, name: object) -> Array:
         out[..., :3] = rgb
         return out
     luma = (rgb.astype(np.int64) @ np.array([299, 587, 114]) + 500) // 1000
-    facts = png.parse(data, name) if _format(data, name) == "png" else None
+    facts = png.look(data, name) if _format(data, name) == "png" else None
     if facts is not None and facts.colour_type == png.PALETTE:
         count = _colours_of(facts)
         if not count:
@@ -204,7 +224,7 @@ def resize(data: bytes, pixels: Array, size: tuple[int, int], name: object) -> A
 
     Palette indices cannot be averaged: their colours are, and get the palette's nearest colours.
     """
-    if _format(data, name) == "png" and png.parse(data, name).colour_type == png.PALETTE:
+    if _format(data, name) == "png" and png.look(data, name).colour_type == png.PALETTE:
         colours = resize_image(to_rgb_box(data, pixels, name), size)
         return from_rgb_box(data, resize_labels(pixels, size), colours, name)
     return resize_image(pixels, size)
@@ -217,13 +237,14 @@ def check_rewritable(data: bytes, name: object) -> None:
 
 
 def replace_box(
-    data: bytes, pixels: Array, box: Box, patch: Array, name: object, jpeg_mode: Literal["blocks", "reencode"]
+    data: bytes, decoded: Decoded, box: Box, patch: Array, name: object, jpeg_mode: Literal["blocks", "reencode"]
 ) -> tuple[bytes, Array]:
     """Return the file with new content in the box [top, left, height, width], and what it decodes to.
 
-    `pixels` is the decoded picture, `patch` the box's new content in the same layout. A PNG is the same bit for bit
-    outside the box; a JPEG in every DCT block that the box does not touch, or, with `reencode`, is encoded anew.
+    `patch` is the box's new content in the layout of `decoded`. A PNG is the same bit for bit outside the box; a JPEG
+    in every DCT block that the box does not touch, or, with `reencode`, is encoded anew.
     """
+    pixels = decoded.pixels
     top, left, height, width = box
     window = (slice(top, top + height), slice(left, left + width))
     if _format(data, name) == "jpeg" and jpeg_mode == "blocks":
@@ -231,8 +252,10 @@ def replace_box(
         return new, jpeg.decode(new, name)
     edited = pixels.copy()
     edited[window] = patch
+    if decoded.png is not None:
+        return png.with_box(decoded.png, box, patch), edited
     new = encode_whole(data, edited, name)
-    return new, edited if _format(data, name) == "png" else jpeg.decode(new, name)
+    return new, jpeg.decode(new, name)
 
 
 def encode_whole(data: bytes, pixels: Array, name: object) -> bytes:

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from poisongen.files.png_parts import SIGNATURE, extras
+
 Array = npt.NDArray[Any]
 Box = tuple[int, int, int, int]
 
@@ -38,7 +40,8 @@ def orientation(data: bytes) -> int:
 
     It is the tag that Pillow finds, in EXIF or else in XMP. For a JPEG the bytes before its first scan are enough.
     """
-    if not any(trace in data for trace in _TRACES):
+    words = extras(data) if data.startswith(SIGNATURE) else data
+    if not any(trace in words for trace in _TRACES):
         return AS_STORED
     try:
         with warnings.catch_warnings():

@@ -1,23 +1,23 @@
 """PNG files sample by sample: stored values in and out bit for bit, every other chunk kept.
 
-OpenCV's codec does the filtering and inflating, but sees none of the file's meaning: palette indices, gray with alpha
-and packed bits are handed to it as plain gray or RGB rows of the same bytes. So no palette, gamma or transparency is
-ever applied, and 16-bit values stay 16-bit.
+The codecs see none of the file's meaning: palette indices, gray with alpha and packed bits are rows of bytes to them.
+So no palette, gamma or transparency is ever applied, and 16-bit values stay 16-bit.
 """
 
 from __future__ import annotations
 
 import io
-import struct
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from poisongen.errors import DataError
+from poisongen.files.png_codecs import DamagedError, Piece, decode_stored, deflate, inflate, unfilter
+from poisongen.files.png_filters import NONE, SUB, UP, filtered, filtered_window, row_bytes
 from poisongen.files.png_parts import (
     CHANNELS,
     GRAY,
@@ -29,13 +29,13 @@ from poisongen.files.png_parts import (
     RGBA,
     SIGNATURE,
     Png,
-    check_stream,
     chunk,
     header_chunk,
+    look,
     parse,
     parse_header,
+    stream_length,
 )
-from poisongen.files.quiet import quiet
 
 __all__ = [
     "CHANNELS",
@@ -47,37 +47,59 @@ __all__ = [
     "RGB",
     "RGBA",
     "SIGNATURE",
+    "Opened",
     "Png",
     "decode",
     "encode",
+    "look",
+    "open_png",
     "parse",
     "parse_header",
+    "with_box",
 ]  # most of these come from there
 
 Array = npt.NDArray[Any]
+Box = tuple[int, int, int, int]
 
-# Bytes of a whole pixel -> the colour type, bit depth and OpenCV array that have rows of the same bytes.
-_CARRIERS: dict[int, tuple[int, int, int, Any]] = {
-    1: (GRAY, 8, 1, np.uint8),
-    2: (GRAY, 16, 1, np.uint16),
-    3: (RGB, 8, 3, np.uint8),
-    4: (RGBA, 8, 4, np.uint8),
-    6: (RGB, 16, 3, np.uint16),
-    8: (RGBA, 16, 4, np.uint16),
-}
-# Run lengths and one fixed filter are as fast as any setting (benchmarks/RESULTS.md): index maps are packed as they
-# are, which suits speckled ones best, photographs as differences to the left.
-_AS_IT_IS, _LEFT = 0x08, 0x10
-_DEFAULT = cv2.IMWRITE_PNG_STRATEGY_DEFAULT
-_FILTER: int | None = getattr(cv2, "IMWRITE_PNG_FILTER", None)
-# OpenCV 5 refuses a picture whose stream is short or damaged; older ones may fill it up in silence.
-_REFUSES_DAMAGE = int(cv2.__version__.partition(".")[0]) >= 5
+_ROWS_BETWEEN = 16  # one row in so many tells how speckled a map of labels is
+_SPECKLED = 0.04  # the share of pixels unlike the one above, from which on differences are worse than labels
 
 
-def _row_bytes(png: Png) -> tuple[int, int]:
-    """Return how many carrier pixels a row has, and how many bytes each of them."""
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A PNG file taken apart: what it says of itself, its samples (see `decode`), and its rows as they were filtered.
+
+    `raw` is None for interlaced pictures, and where pixels share bytes.
+    """
+
+    facts: Png
+    pixels: Array
+    raw: bytes | None
+
+
+def _row_length(png: Png) -> tuple[int, int]:
+    """Return how many bytes a row has, and how many a whole pixel, at least 1."""
     bits = png.channels * png.bit_depth
-    return (-(-png.width * bits // 8), 1) if bits < 8 else (png.width, bits // 8)
+    return -(-png.width * bits // 8), max(1, bits // 8)
+
+
+def open_png(data: bytes, name: object, png: Png | None = None) -> Opened:
+    """Take a PNG file apart; `png` is what `parse` said of it, if that is known. DataError for damage of any kind."""
+    png = png or parse(data, name)
+    stream = b"".join(payload for kind, payload in png.chunks if kind == b"IDAT")
+    row, step = _row_length(png)
+    try:
+        raw = inflate(stream, stream_length(png))
+        if png.interlaced and png.bit_depth < 8:
+            return Opened(png, _decode_packed_interlaced(png, stream, name), None)
+        if png.interlaced:
+            rows = decode_stored(raw, stream[-4:], png.height, png.width, step, interlaced=True)
+        else:
+            rows = unfilter(raw, stream[-4:], png.height, row, step)
+    except DamagedError as damaged:
+        raise DataError(name, str(damaged)) from None
+    whole = not png.interlaced and png.bit_depth >= 8
+    return Opened(png, _samples(rows.reshape(png.height, row), png), raw if whole else None)
 
 
 def decode(data: bytes, name: object, png: Png | None = None) -> Array:
@@ -87,41 +109,16 @@ def decode(data: bytes, name: object, png: Png | None = None) -> Array:
     alpha); uint8, or uint16 for 16 bit. Samples of fewer than 8 bits are not scaled: a 4-bit picture gives 0..15.
     DataError for anything damaged or cut short.
     """
-    png = png or parse(data, name)
-    stream = b"".join(payload for kind, payload in png.chunks if kind == b"IDAT")
-    packed_passes = png.interlaced and png.bit_depth < 8
-    if packed_passes or not _REFUSES_DAMAGE:
-        check_stream(png, stream, name)
-    if packed_passes:
-        return _decode_packed_interlaced(png, stream, name)
-    row, size = _row_bytes(png)
-    colour, depth, channels, dtype = _CARRIERS[size]
-    carrier = SIGNATURE + header_chunk(row, png.height, depth, colour, png.interlaced)
-    carrier += chunk(b"IDAT", stream) + chunk(b"IEND", b"")
-    with quiet() as said:
-        pixels = cv2.imdecode(np.frombuffer(carrier, np.uint8), cv2.IMREAD_UNCHANGED)
-        complaint = said()  # libpng only warns of surplus rows
-    if complaint:
-        check_stream(png, stream, name)  # the words may be another thread's: only the stream itself tells
-    if pixels is None or pixels.shape[:2] != (png.height, row):
-        check_stream(png, stream, name)
-        raise DataError(name, "damaged PNG: its picture cannot be decoded")
-    return _from_carrier(pixels, png, channels, dtype)
+    return open_png(data, name, png).pixels
 
 
-def _from_carrier(pixels: Array, png: Png, channels: int, dtype: Any) -> Array:
-    """Turn what OpenCV read back into the file's own samples."""
-    if channels == 3:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-    elif channels == 4:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA)
-    if png.colour_type == GRAY_ALPHA:
-        if png.bit_depth == 8:
-            return np.dstack([pixels >> 8, pixels & 255]).astype(np.uint8)
-        return (pixels[..., 0::2].astype(np.uint16) << 8) | pixels[..., 1::2]
+def _samples(rows: Array, png: Png) -> Array:
+    """Turn rows of bytes, (H, bytes) uint8, into the file's samples."""
     if png.bit_depth < 8:
-        return _unpack(pixels, png)
-    return np.asarray(pixels, dtype=dtype)
+        return _unpack(rows, png)
+    if png.bit_depth == 16:
+        rows = rows.view(">u2").astype(np.uint16)
+    return rows.reshape(png.shape)
 
 
 def _unpack(rows: Array, png: Png) -> Array:
@@ -133,17 +130,11 @@ def _unpack(rows: Array, png: Png) -> Array:
     return np.ascontiguousarray(samples.reshape(png.height, -1)[:, : png.width])
 
 
-def _pack(samples: Array, bit_depth: int) -> Array:
-    """Join samples (H, W) of 1, 2 or 4 bits into bytes (H, row)."""
-    bits = np.unpackbits(samples[..., None], axis=2)[:, :, 8 - bit_depth :]
-    return np.packbits(bits.reshape(samples.shape[0], -1), axis=1)
-
-
 def _decode_packed_interlaced(png: Png, stream: bytes, name: object) -> Array:
     """Decode an interlaced picture of fewer than 8 bits, whose passes are packed each on its own, with Pillow."""
-    bare = SIGNATURE + header_chunk(png.width, png.height, png.bit_depth, png.colour_type, interlaced=True)
-    bare += b"" if png.palette is None else chunk(b"PLTE", png.palette)
-    bare += chunk(b"IDAT", stream) + chunk(b"IEND", b"")
+    pieces = [SIGNATURE, *header_chunk(png.width, png.height, png.bit_depth, png.colour_type, interlaced=True)]
+    pieces += [] if png.palette is None else chunk(b"PLTE", png.palette)
+    bare = b"".join((*pieces, *chunk(b"IDAT", stream), *chunk(b"IEND")))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -176,44 +167,54 @@ def encode(pixels: Array, source: Png | None = None, labels: bool = False) -> by
         raise ValueError(f"an array {pixels.shape} {pixels.dtype} does not fit a PNG {target.shape} {target.dtype}")
     if target.bit_depth < 8 and int(pixels.max()) >= 2**target.bit_depth:
         raise ValueError(f"the value {int(pixels.max())} does not fit {target.bit_depth} bits")
-    # The two bytes of a 16-bit sample differ, so that index maps of them have no runs of one byte.
-    level, strategy = (3, _DEFAULT) if labels and target.bit_depth == 16 else (1, cv2.IMWRITE_PNG_STRATEGY_RLE)
-    settings = [cv2.IMWRITE_PNG_COMPRESSION, level, cv2.IMWRITE_PNG_STRATEGY, strategy]
-    settings += [] if _FILTER is None else [_FILTER, _AS_IT_IS if labels else _LEFT]
-    done, carrier = cv2.imencode(".png", _to_carrier(pixels, target), settings)
-    if not done:
-        raise ValueError("OpenCV could not encode the picture")
-    stream = _stream_of(carrier.tobytes())
-    kinds = [kind for kind, _ in target.chunks]
+    rows, step = row_bytes(pixels, target.bit_depth), _row_length(target)[1]
+    number, wide = SUB, False
+    if labels:
+        wide = _is_speckled(rows)
+        number = NONE if wide else UP
+    raw = filtered(rows, np.full(len(rows), number, np.uint8), step)
+    return _file(target, deflate(raw, wide=wide))
+
+
+def _is_speckled(rows: Array) -> bool:
+    """Tell whether rows of labels differ so much from those above that they are best packed as they are."""
+    some = rows[1::_ROWS_BETWEEN]
+    return bool(np.count_nonzero(some != rows[:-1:_ROWS_BETWEEN]) > _SPECKLED * max(some.size, 1))
+
+
+def with_box(opened: Opened, box: Box, patch: Array) -> bytes:
+    """Return a PNG file with new samples in the box [top, left, height, width]; the rest stays bit for bit.
+
+    Filters see the pixel to the left and the row above: all but the box, one column and one row keep their filtered
+    bytes, so that the file compresses like its source.
+    """
+    facts, raw = opened.facts, opened.raw
+    top, left, tall, wide = box
+    if raw is None:
+        edited = opened.pixels.copy()
+        edited[top : top + tall, left : left + wide] = patch
+        return encode(edited, facts)
+    row, step = _row_length(facts)
+    bottom, right = min(top + tall + 1, facts.height), min(left + wide + 1, facts.width)
+    above, before = max(top - 1, 0), max(left - 1, 0)
+    window = opened.pixels[above:bottom, before:right].copy()
+    window[top - above : top - above + tall, left - before : left - before + wide] = patch
+    rows = row_bytes(window, facts.bit_depth)
+    edges = (1 if top == 0 else 0, 0), (step if left == 0 else 0, 0)
+    lines = np.frombuffer(raw, np.uint8).reshape(facts.height, row + 1).copy()
+    new = filtered_window(np.pad(rows, edges), lines[top:bottom, 0], step)
+    lines[top:bottom, 1 + left * step : 1 + right * step] = new
+    return _file(facts, deflate(lines.data))
+
+
+def _file(png: Png, stream: bytes) -> bytes:
+    """Return a PNG file of this stream, with every other chunk of `png` in its place."""
+    kinds = [kind for kind, _ in png.chunks]
     first = kinds.index(b"IDAT") if b"IDAT" in kinds else len(kinds)
-    others = [(kind, payload, at < first) for at, (kind, payload) in enumerate(target.chunks) if kind != b"IDAT"]
-    out = SIGNATURE + header_chunk(target.width, target.height, target.bit_depth, target.colour_type)
-    out += b"".join(chunk(kind, payload) for kind, payload, before in others if before)
+    out: list[Piece] = [SIGNATURE, *header_chunk(png.width, png.height, png.bit_depth, png.colour_type)]
+    for kind, payload in png.chunks[:first]:
+        out += chunk(kind, payload)
     out += chunk(b"IDAT", stream)
-    out += b"".join(chunk(kind, payload) for kind, payload, before in others if not before)
-    return out + chunk(b"IEND", b"")
-
-
-def _stream_of(carrier: bytes) -> bytes:
-    """Return the picture's stream of a PNG that OpenCV has just made."""
-    pieces, at = [], 8
-    while at < len(carrier):
-        length, kind = struct.unpack_from(">I4s", carrier, at)
-        if kind == b"IDAT":
-            pieces.append(carrier[at + 8 : at + 8 + length])
-        at += 12 + length
-    return b"".join(pieces)
-
-
-def _to_carrier(pixels: Array, png: Png) -> Array:
-    """Turn samples into the array that OpenCV writes as rows of the same bytes."""
-    if png.colour_type == GRAY_ALPHA:
-        if png.bit_depth == 8:
-            return np.asarray((pixels[..., 0].astype(np.uint16) << 8) | pixels[..., 1])
-        pixels = np.stack([pixels >> 8, pixels & 255], axis=3).astype(np.uint8).reshape(*pixels.shape[:2], 4)
-    if png.bit_depth < 8:
-        return _pack(pixels, png.bit_depth)
-    if pixels.ndim == 3:
-        code = cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
-        return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), code))
-    return pixels
+    for kind, payload in png.chunks[first:]:
+        out += [] if kind == b"IDAT" else chunk(kind, payload)
+    return b"".join((*out, *chunk(b"IEND")))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import struct
-import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from poisongen.errors import DataError
+from poisongen.files.png_codecs import SIGNATURE, Piece, chunk, crc32
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
+__all__ = ["SIGNATURE", "chunk"]  # from there
+
 LARGEST_PICTURE = 2**27  # pixels; a file that claims more is a decompression bomb
 LARGEST_SIDE = 65_535
 
@@ -76,7 +77,7 @@ def parse(data: bytes, name: object) -> Png:
         end = at + 12 + length
         if end > len(data):
             raise DataError(name, "truncated PNG: the file ends within a chunk")
-        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+        if crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
             raise DataError(name, f"damaged PNG: wrong checksum in its {kind.decode('latin-1')} chunk")
         if kind == b"IEND":
             break
@@ -92,21 +93,42 @@ def parse(data: bytes, name: object) -> Png:
     return Png(header.width, header.height, header.bit_depth, header.colour_type, header.interlaced, tuple(chunks[1:]))
 
 
-def chunk(kind: bytes, payload: bytes) -> bytes:
-    """Return a chunk as it stands in a file, with its length and checksum."""
-    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
-
-
-def header_chunk(width: int, height: int, depth: int, colour: int, interlaced: bool = False) -> bytes:
-    """Return an IHDR chunk."""
+def header_chunk(width: int, height: int, depth: int, colour: int, interlaced: bool = False) -> list[Piece]:
+    """Return the pieces of an IHDR chunk."""
     return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced))
+
+
+def look(data: bytes, name: object) -> Png:
+    """Return what a PNG file says of itself before its picture begins, unchecked, with these chunks. DataError."""
+    chunks: list[tuple[bytes, bytes]] = []
+    at = len(SIGNATURE)
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if kind in (b"IDAT", b"IEND"):
+            break
+        chunks.append((kind, data[at + 8 : at + 8 + length]))
+        at += 12 + length
+    if not chunks or chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:
+        raise DataError(name, "damaged PNG: it does not begin with a header")
+    return replace(parse_header(chunks[0][1], name), chunks=tuple(chunks[1:]))
+
+
+def extras(data: bytes) -> bytes:
+    """Return all that a PNG file holds beside its picture, for looking for words in it; what is damaged ends it."""
+    found, at = [], len(SIGNATURE)
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if kind != b"IDAT":
+            found.append(data[at : at + 8 + length])
+        at += 12 + length
+    return b"".join(found)
 
 
 # Adam7: first row and column of each pass, and the steps between its rows and columns (PNG specification, 8.2).
 _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 
 
-def _stream_length(png: Png) -> int:
+def stream_length(png: Png) -> int:
     """Return how many bytes the inflated stream must have: each row has one byte for its filter."""
     total = 0
     for row, column, down, across in _PASSES if png.interlaced else ((0, 0, 1, 1),):
@@ -114,23 +136,3 @@ def _stream_length(png: Png) -> int:
         if height > 0 and width > 0:
             total += height * (1 + -(-width * png.channels * png.bit_depth // 8))
     return total
-
-
-def check_stream(png: Png, stream: bytes, name: object) -> None:
-    """Inflate the picture's stream to see that it is whole: decoders fill up a short one in silence."""
-    wanted = _stream_length(png)
-    inflater = zlib.decompressobj()
-    got, left = 0, stream
-    try:
-        while not inflater.eof:
-            piece = inflater.decompress(left, 2**20)
-            got += len(piece)
-            left = inflater.unconsumed_tail
-            if not piece and not left:
-                break
-            if got > wanted:
-                break
-    except zlib.error as error:
-        raise DataError(name, f"damaged PNG: its picture cannot be inflated ({error})") from None
-    if not inflater.eof or got != wanted:
-        raise DataError(name, "truncated PNG: it holds fewer or more rows than its header says")

@@ -14,6 +14,7 @@ from poisongen.core.resize import resize_labels, scaled_size
 from poisongen.datasets.base import LabelKind, Sample
 from poisongen.datasets.label_arrays import class_ids, decode_label_file
 from poisongen.errors import DataError
+from poisongen.files.images import pixels_sha256
 from poisongen.files.orientation import AS_STORED, orientation, turns_sideways
 from poisongen.recipe.rules import Rules
 from poisongen.source.knowing import Known
@@ -44,6 +45,11 @@ class LabelContents:
     def maps(self) -> list[npt.NDArray[np.uint8]]:
         """The maps of raw class IDs, the label map first; each (H, W) uint8."""
         return [self.ids.get(kind, self.arrays[kind]) for kind in self.semantic]
+
+    def digests(self, sample: Sample) -> dict[str, str]:
+        """Return the digest of each label picture's pixels, by its path in `sample`."""
+        paths = {label.kind: label.path for label in sample.labels}
+        return {paths[kind]: pixels_sha256(array) for kind, array in self.arrays.items()}
 
     def scaled(self, scale: float) -> LabelContents:
         """Return the arrays at the written size; labels are never interpolated."""

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from poisongen.files.images import decode
+from poisongen.files.images import Decoded, open_picture, pixels_sha256
 from poisongen.files.orientation import orientation
 from poisongen.source.listing import read_file
 
@@ -33,11 +32,21 @@ class Picture:
         return read_file(self.root, self.name)
 
     @functools.cached_property
+    def decoded(self) -> Decoded:
+        """The decoded picture, read-only."""
+        decoded = open_picture(self.data, self.path)
+        decoded.pixels.flags.writeable = False
+        return decoded
+
+    @property
     def pixels(self) -> npt.NDArray[Any]:
-        """The decoded picture, (H, W) or (H, W, channels), read-only."""
-        pixels: npt.NDArray[np.generic] = decode(self.data, self.path)
-        pixels.flags.writeable = False
-        return pixels
+        """The decoded picture's samples, (H, W) or (H, W, channels), read-only."""
+        return self.decoded.pixels
+
+    @functools.cached_property
+    def pixels_sha256(self) -> str:
+        """The digest of its pixels."""
+        return pixels_sha256(self.pixels)
 
     @functools.cached_property
     def turn(self) -> int:

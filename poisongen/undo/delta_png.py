@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from poisongen.errors import DataError
 from poisongen.files import png
+from poisongen.files.png_filters import filtered, row_bytes
 from poisongen.undo.packed import pack
 
 Array = npt.NDArray[Any]
@@ -39,44 +40,6 @@ def _idat(data: bytes) -> tuple[int, int, list[int]] | None:
             end = at + 12 + length
         at += 12 + length
     return (begin, end, sizes) if sizes else None
-
-
-def _rows(pixels: Array, bit_depth: int) -> Array:
-    """Return samples as the bytes of rows, (H, bytes) uint8, the way a PNG stores them."""
-    if bit_depth == 16:
-        pixels = pixels.astype(">u2").view(np.uint8)
-    elif bit_depth < 8:
-        bits = np.unpackbits(pixels[..., None], axis=2)[:, :, 8 - bit_depth :]
-        pixels = np.packbits(bits.reshape(pixels.shape[0], -1), axis=1)
-    return np.ascontiguousarray(pixels).reshape(pixels.shape[0], -1)
-
-
-def _filtered(rows: Array, filters: Array, step: int) -> bytes:
-    """Return the rows as a PNG's stream has them: each with its filter's number, then the filtered bytes."""
-    left = np.zeros_like(rows)
-    left[:, step:] = rows[:, :-step]
-    up = np.zeros_like(rows)
-    up[1:] = rows[:-1]
-    corner = np.zeros_like(rows)
-    corner[1:, step:] = rows[:-1, :-step]
-    out = np.empty((rows.shape[0], rows.shape[1] + 1), np.uint8)
-    out[:, 0] = filters
-    for number in np.unique(filters):
-        these = filters == number
-        out[these, 1:] = rows[these] - _predicted(int(number), left[these], up[these], corner[these])
-    return out.tobytes()
-
-
-def _predicted(number: int, left: Array, up: Array, corner: Array) -> Array:
-    """Return what a filter predicts; the fourth is Paeth's."""
-    if number < 3:
-        return (np.zeros_like(left), left, up)[number]
-    a, b, c = (part.astype(np.int16) for part in (left, up, corner))
-    if number == 3:
-        return ((a + b) // 2).astype(np.uint8)
-    to_a, to_b, to_c = np.abs(b - c), np.abs(a - c), np.abs(a + b - 2 * c)
-    nearest = np.where((to_a <= to_b) & (to_a <= to_c), a, np.where(to_b <= to_c, b, c))
-    return nearest.astype(np.uint8)
 
 
 def _parameters(head: bytes) -> Iterator[tuple[int, int, int]]:
@@ -156,9 +119,9 @@ def make(source: bytes, new: bytes) -> bytes | None:
     raw = _inflated(old_facts, stream)
     if raw is None or raw[:, 0].max() > 4:
         return None
-    old, now = (_rows(png.decode(data, "picture"), old_facts.bit_depth) for data in (source, new))
+    old, now = (row_bytes(png.decode(data, "picture"), old_facts.bit_depth) for data in (source, new))
     step = max(1, old_facts.channels * old_facts.bit_depth // 8)
-    if _filtered(old, raw[:, 0], step) != raw.tobytes():
+    if filtered(old, raw[:, 0], step) != raw.tobytes():
         return None
     facts = _find_parameters(raw.tobytes(), stream)
     if facts is None:
@@ -210,7 +173,7 @@ def apply(facts: Facts, sections: dict[str, bytes], new: bytes) -> bytes:
     """Return the source that `make` saw. ValueError if the entry does not fit; its caller checks the digest."""
     try:
         picture = png.parse(new, "new")
-        rows = _rows(png.decode(new, "new"), picture.bit_depth)
+        rows = row_bytes(png.decode(new, "new"), picture.bit_depth)
     except DataError as error:
         raise ValueError(error.problem) from None
     step = max(1, picture.channels * picture.bit_depth // 8)
@@ -228,7 +191,7 @@ def apply(facts: Facts, sections: dict[str, bytes], new: bytes) -> bytes:
     window = np.s_[top:bottom, left:right]
     content = content.reshape(shape)
     rows[window] = rows[window] ^ content if facts.get("how") == "xor" else _sums(content, step)
-    raw = _filtered(rows, filters, step)
+    raw = filtered(rows, filters, step)
     level, window_bits, memory, strategy = (int(facts[key]) for key in ("level", "window", "memory", "strategy"))
     body = _deflated(raw, level, window_bits, memory, strategy)
     stream = sections["head"][-2:] + body + zlib.adler32(raw).to_bytes(4, "big")
