@@ -331,11 +331,13 @@ def main() -> None:
         print("No GPU here: a small form on the CPU. Its figures say that the check works, not how fast a GPU is.\n")
     print(
         f"{describe(device)}; torch {torch.__version__}, Python {platform.python_version()}, "
-        f"{os.cpu_count()} CPU cores; {datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}.\n"
-        f"Pictures {form.size[0]}x{form.size[1]}, batch {form.batch}; crop and augmentation of the presets"
-        f"{'' if form.crop is None else ', the crop made smaller'}.\n"
+        f"{os.cpu_count()} CPU cores; {datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}."
     )
     if not options.cells_only:
+        print(
+            f"Pictures {form.size[0]}x{form.size[1]}, batch {form.batch}; crop and augmentation of the presets"
+            f"{'' if form.crop is None else ', the crop made smaller'}.\n"
+        )
         print("\n".join(speed_table(form, device, clock)), flush=True)
     if options.camvid is None:
         print("\nCamVid cells: not run (no --camvid).")
