@@ -8,8 +8,9 @@ project's input path and of a plain loop (DataLoader workers that read, scale, r
 official code does), in fp32 with TF32 and in bf16; the share of time that the device waits for data; peak memory; and
 the fraction of the device's own bf16 matrix rate that a step reaches. Both loops are timed in their steady state:
 what loaders have read ahead is used up before the clock starts, and they go on reading after it has stopped.
-`--limit` is in minutes: what does not fit is named as left out. Without a GPU a small form runs on the CPU, in less
-than a minute where two cores are free.
+`--limit` is in minutes: what does not fit is named as left out. `--processes` trains some of the cells at a time, since
+their model is too small to fill a GPU; with the same `--out` a second call does those that are still missing. Without
+a GPU a small form runs on the CPU, in less than a minute where two cores are free.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ import argparse
 import dataclasses
 import datetime
 import json
+import multiprocessing
 import os
 import platform
+import re
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +37,7 @@ from plain_loop import PlainDataset, write_pictures
 from torch.utils.data import DataLoader, RandomSampler
 from torch.utils.flop_counter import FlopCounterMode
 
+from poisongen.parallel import end_workers
 from poisongen.victim.augment import augment, normalise
 from poisongen.victim.batches import choose_cache, open_batches, worker_count
 from poisongen.victim.dataset import open_dataset
@@ -233,36 +238,71 @@ def _figures(
     return f"{found['images_per_second']:.1f} | {100 * found['waiting']:.1f} % | {peak} | {share}"
 
 
-def camvid_cells(root: Path, file: Path, out: Path, clock: Clock) -> list[str]:
-    """Train as many cells of the sweep as time allows, and return their table."""
-    from poisongen.victim.settings import make_settings as settings_of
-    from poisongen.victim.sweep import run_sweep
-    from poisongen.victim.sweep_plan import read_sweep
-    from poisongen.victim.training import train
+def camvid_cells(
+    root: Path, file: Path, out: Path, clock: Clock, processes: int = 1, seeds: list[int] | None = None
+) -> list[str]:
+    """Train as many cells of the sweep as time allows, some at a time, and return their table.
 
-    work = out / file.name
+    Cells come in the order of the sweep, whole seeds first. `out/sweep` holds the table of what is finished at any
+    time, so that a call that is cut off leaves its figures, and the same call again goes on with the rest.
+    """
+    from poisongen.victim.sweep_plan import read_sweep
+
     out.mkdir(parents=True, exist_ok=True)
     encoder = out / "encoder"
     if not (encoder / "done").exists():
-        choices = {
-            "model": "DeepLabV3Plus", "encoder": "tu-regnetx_002", "epochs": 40, "batch": 8, "size": (64, 96),
-            "scale_range": (0.9, 1.1), "colour": 0.1, "optimizer": "adamw", "lr": 1e-3, "head_factor": 1.0,
-        }  # fmt: skip
-        train(root, encoder, settings_of(choices), layout="camvid", resume=True, progress=True)
-        (encoder / "done").touch()
-    text = file.read_text().replace("root: data/camvid", f"root: {json.dumps(str(root.resolve()))}")
-    text = text.replace("runs/camvid-encoder/checkpoint.pt", str(encoder / "checkpoint.pt"))
-    work.write_text(text)
-    slowest = 0.0
-    for cell in read_sweep(work).cells:
-        if clock.left() < 1.2 * slowest:
-            break
-        started = time.monotonic()
-        run_sweep(work, out / "sweep", progress=True, only=lambda other, cell=cell: other.label == cell.label)
-        slowest = max(slowest, time.monotonic() - started)
+        make_encoder(root, encoder)
+    work = out / file.name
+    work.write_text(
+        with_seeds(file.read_text(), seeds)
+        .replace("root: data/camvid", f"root: {json.dumps(str(root.resolve()))}")
+        .replace("runs/camvid-encoder/checkpoint.pt", str(encoder / "checkpoint.pt"))
+    )
+    share = max(1, (os.cpu_count() or 1) // processes)
+    waiting, slowest = [cell.words for cell in read_sweep(work).cells], 0.0
+    running: dict[Future[str], float] = {}
+    spawn = multiprocessing.get_context("spawn")  # a forked process could not use the GPU
+    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=torch.set_num_threads, initargs=(share,)) as pool:
+        while running or (waiting and clock.left() > 1.2 * slowest):
+            while waiting and len(running) < processes and clock.left() > 1.2 * slowest:
+                running[pool.submit(run_cell, work, out / "sweep", waiting.pop(0), share)] = time.monotonic()
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                seconds = time.monotonic() - running.pop(future)
+                print(f"{future.result()}, {seconds:.0f} s", file=sys.stderr, flush=True)
+                slowest = max(slowest, seconds)
     if slowest == 0.0:
         return ["CamVid cells: no time was left for the first one."]
-    return (out / "sweep/table.md").read_text().splitlines()
+    left_out = [f"No time was left for {'; '.join(waiting)}.", ""] if waiting else []
+    return left_out + (out / "sweep/table.md").read_text().splitlines()
+
+
+def make_encoder(root: Path, encoder: Path) -> None:
+    """Train the encoder that every cell starts from on the clean frames, as the sweep's file says."""
+    from poisongen.victim.training import train
+
+    choices = {
+        "model": "DeepLabV3Plus", "encoder": "tu-regnetx_002", "epochs": 40, "batch": 8, "size": (64, 96),
+        "scale_range": (0.9, 1.1), "colour": 0.1, "optimizer": "adamw", "lr": 1e-3, "head_factor": 1.0,
+    }  # fmt: skip
+    train(root, encoder, make_settings(choices), layout="camvid", resume=True, progress=True)
+    (encoder / "done").touch()
+
+
+def with_seeds(text: str, seeds: list[int] | None) -> str:
+    """Return a sweep file's text with other seeds; as it is where none are given."""
+    return text if seeds is None else re.sub(r"^  seed: .*$", f"  seed: {seeds}", text, flags=re.MULTILINE)
+
+
+def run_cell(work: Path, out: Path, words: str, jobs: int) -> str:
+    """Do one cell of a sweep; return what became of it in words."""
+    from poisongen.victim.sweep import run_sweep
+
+    try:
+        # By its words: the label that a cell has in the sweep file is not the one that it has once its data is known.
+        (result,) = run_sweep(work, out, jobs=jobs, only=lambda cell: cell.words == words)
+    finally:
+        end_workers()  # a process that ends waits for its own, which stay for minutes
+    return f"{result.cell.words}: {result.state} {result.reason}".rstrip()
 
 
 def main() -> None:
@@ -270,6 +310,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--limit", type=float, default=30.0, help="minutes (default 30)")
     parser.add_argument("--camvid", type=Path, help="CamVid in the SegNet layout; without it only speed is measured")
+    parser.add_argument("--processes", type=int, default=1, help="cells at a time on the one device (default 1)")
+    parser.add_argument("--seeds", type=int, nargs="+", help="instead of the two of camvid.yaml")
     parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="where models and tables go")
     parser.add_argument("--steps", type=int, help="timed steps of each row (default: 60 on a GPU)")
     parser.add_argument("--models", nargs="+", choices=[one[0] for one in GPU.models], help="default: all three")
@@ -289,11 +331,13 @@ def main() -> None:
         print("No GPU here: a small form on the CPU. Its figures say that the check works, not how fast a GPU is.\n")
     print(
         f"{describe(device)}; torch {torch.__version__}, Python {platform.python_version()}, "
-        f"{os.cpu_count()} CPU cores; {datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}.\n"
-        f"Pictures {form.size[0]}x{form.size[1]}, batch {form.batch}; crop and augmentation of the presets"
-        f"{'' if form.crop is None else ', the crop made smaller'}.\n"
+        f"{os.cpu_count()} CPU cores; {datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}."
     )
     if not options.cells_only:
+        print(
+            f"Pictures {form.size[0]}x{form.size[1]}, batch {form.batch}; crop and augmentation of the presets"
+            f"{'' if form.crop is None else ', the crop made smaller'}.\n"
+        )
         print("\n".join(speed_table(form, device, clock)), flush=True)
     if options.camvid is None:
         print("\nCamVid cells: not run (no --camvid).")
@@ -301,7 +345,9 @@ def main() -> None:
     if clock.left() < 120:
         print("\nCamVid cells: not run, no time left.")
         return
-    print("\n" + "\n".join(camvid_cells(options.camvid, Path(__file__).with_name("camvid.yaml"), options.out, clock)))
+    file = Path(__file__).with_name("camvid.yaml")
+    lines = camvid_cells(options.camvid, file, options.out, clock, options.processes, options.seeds)
+    print("\n" + "\n".join(lines))
 
 
 if __name__ == "__main__":

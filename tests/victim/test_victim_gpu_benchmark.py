@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,55 @@ def test_both_loops_call_the_trainers_step_as_often(benchmark, monkeypatch, tmp_
 def test_on_a_gpu_the_crops_are_the_presets(benchmark):
     crops = [benchmark.GPU.settings(*model, "off").crop for model in benchmark.GPU.models]
     assert crops == [(713, 713), (713, 713), (512, 512)]
+
+
+def test_the_seeds_of_the_cells_can_be_others(benchmark, tmp_path):
+    """All but the seeds stays as the file has it, and without any it is the file."""
+    from poisongen.victim.sweep_plan import read_sweep
+
+    text = (BENCHMARKS / "camvid.yaml").read_text()
+    assert benchmark.with_seeds(text, None) == text
+    (tmp_path / "cells.yaml").write_text(benchmark.with_seeds(text, [4, 7, 9]))
+    cells, usual = read_sweep(tmp_path / "cells.yaml").cells, read_sweep(BENCHMARKS / "camvid.yaml").cells
+    assert [cell.seed for cell in cells] == [4] * 5 + [7] * 5 + [9] * 5
+    assert {cell.row for cell in cells} == {cell.row for cell in usual}
+
+
+def rows_of(lines):
+    """The names of a table's rows."""
+    return [line.split("|")[1].strip() for line in lines if line.startswith("| ")][1:]
+
+
+@pytest.mark.slow
+def test_cells_that_did_not_fit_are_named_and_done_by_the_next_call(benchmark, scenes, tmp_path, monkeypatch, capfd):
+    """Every cell of the file is trained once, two at a time, and no process stays behind when the table is there."""
+    from tests.victim.test_victim_sweep import SWEEP
+
+    file = tmp_path / "cells.yaml"
+    file.write_text(SWEEP.format(root=scenes))
+    made = []
+    monkeypatch.setattr(benchmark, "make_encoder", lambda root, encoder: made.append(encoder))
+
+    class Clock:
+        """Time for two cells: asked once at the start, and once before each cell that a process is free for."""
+
+        asked = 0
+
+        def left(self):
+            Clock.asked += 1
+            return 1e9 if self.asked <= 3 else -1.0
+
+    out = tmp_path / "out"
+    first = benchmark.camvid_cells(scenes, file, out, Clock(), processes=2)
+    said = capfd.readouterr().err
+    assert said.count("seed=0: done") == 2, said
+    assert first[0] == "No time was left for strategy=near, seed=0."
+    assert rows_of(first) == ["clean", "random"]
+    trained = {path: path.stat().st_mtime_ns for path in out.glob("sweep/cells/*/trained.json")}
+    assert len(trained) == 2
+    started = time.monotonic()
+    second = benchmark.camvid_cells(scenes, file, out, benchmark.Clock(9), processes=1)
+    assert time.monotonic() - started < 200  # workers that nobody ends stay for 300 s
+    assert rows_of(second) == ["clean", "random", "near"], second
+    assert {path: path.stat().st_mtime_ns for path in trained} == trained
+    assert made == [out / "encoder"] * 2
