@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from poisongen.datasets import find_layout
 from poisongen.files.images import decode
 from poisongen.scanning import companions, random_labels, whole_image
-from poisongen.scanning.cells import MIXED, classes_of, features_of, grid_of, looks_of
+from poisongen.scanning.cells import MIXED, classes_of, features_of, gray_of, grid_of, looks_of
 from poisongen.scanning.classifier import Seen
 from poisongen.scanning.contradictions import contradicting_pairs, pairs_of_group
 from poisongen.scanning.histograms import odd_histograms
@@ -289,7 +289,7 @@ def test_the_same_picture_with_other_labels(cityscapes):
     classes = classes_of(read_maps(suspect, 0).maps[0], suspect.classes.void)
     number = int(np.bincount(classes[classes != MIXED]).argmax())
     other = np.where(classes == number, np.uint8(99), classes)
-    codes = [companions.fingerprint_of(np.ascontiguousarray(picture[..., :3]))] * 2
+    codes = [companions.fingerprint_of(gray_of(np.ascontiguousarray(picture[..., :3])))] * 2
     assert companions.same_pictures(codes, [looks, looks], [classes, classes], MIXED) == []
     assert companions.same_pictures(codes, [looks, looks], [classes, other], MIXED) == [(0, 1)]
     assert companions.same_pictures([0, 1], [looks, looks], [classes, other], MIXED) == []
