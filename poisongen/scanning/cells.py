@@ -53,9 +53,9 @@ def shrunk(image: npt.NDArray[np.uint8], factor: int) -> npt.NDArray[np.uint8]:
 
     OpenCV averages squares of whole pixels ten times as quickly as others, so large pictures come here first.
     """
-    height, width = image.shape[0] // factor, image.shape[1] // factor
-    if factor <= 1 or not height or not width:
+    if factor <= 1 or min(image.shape[:2]) < factor:
         return image
+    height, width = image.shape[0] // factor, image.shape[1] // factor
     part = image[: height * factor, : width * factor]
     return np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
