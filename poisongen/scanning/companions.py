@@ -209,7 +209,7 @@ def same_pictures(
     classes: Sequence[npt.NDArray[np.uint8]],
     mixed: int,
 ) -> list[tuple[int, int]]:
-    """Return pairs of samples (places) whose pictures are the same to the eye and whose labels are not.
+    """Return pairs of samples (places) whose pictures are the same to the eye, the second of which has lost a class.
 
     The same: one fingerprint, grids of one size and looks that differ by a grey value or two. Not the same: a class
     that has several cells in one of them and none in the other.
@@ -227,8 +227,10 @@ def same_pictures(
                 if float(np.quantile(apart, 0.9)) > 3:
                     continue
                 a, b = classes[first], classes[second]
-                if _loses_a_class(a, b, mixed) or _loses_a_class(b, a, mixed):
+                if _loses_a_class(a, b, mixed):
                     found.append((first, second))
+                elif _loses_a_class(b, a, mixed):
+                    found.append((second, first))
     return found
 
 

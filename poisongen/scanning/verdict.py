@@ -222,7 +222,7 @@ def _suspects(
     known = set(out.scores)
     for pair in pairs:
         for place, cells in pair.samples:
-            if place in known or sure["labels"] >= MAYBE:
+            if place in known or sure["labels"] >= (SURE if known else MAYBE):
                 out.add(place, "labels", min(0.95, 0.5 + 0.02 * cells))
     if given.random is not None and given.random.scope == "some":
         for place in given.random.speckled:
@@ -230,9 +230,8 @@ def _suspects(
     if sure.get("companions", 0.0) >= MAYBE:
         for place in given.companions.samples:
             out.add(place, "companions", 0.8)
-    for duplicates in given.duplicates:
-        for place in duplicates:
-            out.add(place, "duplicates", 0.5)
+    for _, place in given.duplicates:  # the one that has lost a class
+        out.add(place, "duplicates", 0.5)
     for place in given.jumps:
         out.add(place, "histogram", 0.6)
     if whole is not None and sure["whole-image"] >= MAYBE:
@@ -307,7 +306,7 @@ def _figures(given: Evidences, sure: Mapping[Evidence, float], pairs: Sequence[P
                        for victim, target, number in given.companions.pairs[:10]]},
         ),
         "duplicates": (
-            len({place for two in given.duplicates for place in two}),
+            len({place for _, place in given.duplicates}),
             {"pairs": [[given.names[one], given.names[other]] for one, other in list(given.duplicates)[:50]]},
         ),
         "histogram": (len(given.jumps), {}),
