@@ -18,6 +18,7 @@ Picture = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
+KINDS = 7  # of looks
 CELLS = 800  # for each sample, about
 _FINE = 4  # points across a cell at which colours are taken
 _POINTS = 6  # points across a cell at which its class is read
@@ -74,7 +75,9 @@ def looks_of(picture: Picture, gray: npt.NDArray[np.uint8] | None = None) -> npt
     down = cv2.absdiff(gray[1:], gray[:-1])
     grain = cv2.absdiff(gray, cv2.blur(gray, (3, 3)))
     slopes = [
-        cv2.resize(shrunk(part, factor), (columns, rows), interpolation=cv2.INTER_AREA).astype(np.float32)
+        cv2.resize(shrunk(np.asarray(part, np.uint8), factor), (columns, rows), interpolation=cv2.INTER_AREA).astype(
+            np.float32
+        )
         for part in (across, down, grain)
     ]
     bases = np.dstack([blocks.mean(axis=(1, 3)), 2 * spread, *(8 * np.sqrt(2 * slope) for slope in slopes)])

@@ -36,11 +36,11 @@ class Seen:
     """
 
     classes: tuple[int, ...]
-    present: npt.NDArray[np.int64]
-    sample: npt.NDArray[np.int64]
-    looks: npt.NDArray[np.int64]
-    labelled: npt.NDArray[np.int64]
-    cells: npt.NDArray[np.int64]
+    present: npt.NDArray[np.int32]
+    sample: npt.NDArray[np.int32]
+    looks: npt.NDArray[np.uint8]
+    labelled: npt.NDArray[np.uint8]
+    cells: npt.NDArray[np.int32]
     right: float
 
 
@@ -59,7 +59,10 @@ def look_out_of_fold(grids: Sequence[Cells], apart: Collection[int] = (), seed: 
     A class counts as seen in a cell where its probability is above the mean that the cells so labelled have (confident
     learning: Northcutt, Jiang, Chuang, JAIR 2021), and above that of every other class that passes its own mean.
     """
-    counts = sum((np.bincount(grid.classes.ravel(), minlength=256) for grid in grids), np.zeros(256, np.int64))
+    every = np.zeros((len(grids), 256), np.uint16)  # a grid has some hundred cells
+    for at, grid in enumerate(grids):
+        every[at] = np.bincount(grid.classes.ravel(), minlength=256)
+    counts = every.sum(axis=0, dtype=np.int64)
     counts[MIXED] = 0
     classes = tuple(int(number) for number in np.flatnonzero(counts))
     if len(grids) < _LEAST or len(classes) < 2:
@@ -74,9 +77,9 @@ def look_out_of_fold(grids: Sequence[Cells], apart: Collection[int] = (), seed: 
     parts: list[npt.NDArray[np.int64]] = []
     right = whole = 0
     for number in range(FOLDS):
-        train = [grids[int(at)] for at in np.flatnonzero(taught & (fold != number))]
+        train = draw.permutation(np.flatnonzero(taught & (fold != number)))[: _TRAINED_ON // 20]
         test = np.flatnonzero(fold == number)
-        model = _train(train, weights, draw)
+        model = _train([grids[int(at)] for at in np.sort(train)], weights, draw)
         bars: Floats | None = None
         for places, probabilities, labels in _predict(model, grids, test, classes):
             if bars is None:  # the first chunk's: a sample of the fold that is large enough
@@ -88,14 +91,14 @@ def look_out_of_fold(grids: Sequence[Cells], apart: Collection[int] = (), seed: 
             code = (places[known].astype(np.int64) << 16) | (looks[known] << 8) | labels[known]
             parts.append(code)
     codes, cells = np.unique(np.concatenate(parts), return_counts=True)
-    present = np.stack([np.bincount(grid.classes.ravel(), minlength=256)[list(classes)] for grid in grids])
+    present = every[:, list(classes)].astype(np.int32)
     return Seen(
         classes=classes,
         present=present,
-        sample=codes >> 16,
-        looks=codes >> 8 & 255,
-        labelled=codes & 255,
-        cells=cells,
+        sample=(codes >> 16).astype(np.int32),
+        looks=(codes >> 8 & 255).astype(np.uint8),
+        labelled=(codes & 255).astype(np.uint8),
+        cells=cells.astype(np.int32),
         right=right / max(1, whole),
     )
 
@@ -104,12 +107,9 @@ def _train(grids: Sequence[Cells], weights: npt.NDArray[np.float64], draw: np.ra
     """Fit a forest of random trees to cells drawn from every grid, rare classes more often than their share."""
     from sklearn.ensemble import ExtraTreesClassifier
 
-    chosen = grids
-    if len(grids) > _TRAINED_ON // 20:
-        chosen = [grids[at] for at in draw.permutation(len(grids))[: _TRAINED_ON // 20]]
-    each = max(20, _TRAINED_ON // len(chosen))
+    each = max(20, _TRAINED_ON // len(grids))
     features, classes = [], []
-    for grid in chosen:
+    for grid in grids:
         labels = grid.classes.ravel()
         weight = weights[labels]
         usable = int((weight > 0).sum())

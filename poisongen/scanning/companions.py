@@ -19,7 +19,7 @@ from poisongen.core.labels import class_mask, look_up
 from poisongen.datasets.base import ClassTable, LabelKind
 from poisongen.datasets.label_arrays import class_ids
 from poisongen.files.documents import parse_json
-from poisongen.scanning.cells import shrunk
+from poisongen.scanning.cells import MIXED, Cells, shrunk
 from poisongen.source.labels import LabelContents
 
 Labels = npt.NDArray[np.uint8]
@@ -203,12 +203,7 @@ def digest_of(array: npt.NDArray[Any]) -> bytes:
     return hashlib.sha256(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes()).digest()[:16]
 
 
-def same_pictures(
-    fingerprints: Sequence[int],
-    looks: Sequence[npt.NDArray[np.uint8]],
-    classes: Sequence[npt.NDArray[np.uint8]],
-    mixed: int,
-) -> list[tuple[int, int]]:
+def same_pictures(fingerprints: Sequence[int], grids: Sequence[Cells]) -> list[tuple[int, int]]:
     """Return pairs of samples (places) whose pictures are the same to the eye, the second of which has lost a class.
 
     The same: one fingerprint, grids of one size and looks that differ by a grey value or two. Not the same: a class
@@ -221,23 +216,23 @@ def same_pictures(
     for group in groups.values():
         for place, first in enumerate(group[:50]):
             for second in group[place + 1 : 50]:
-                if looks[first].shape != looks[second].shape:
+                one, other = grids[first], grids[second]
+                if one.looks.shape != other.looks.shape:
                     continue
-                apart = np.abs(looks[first][..., :3].astype(int) - looks[second][..., :3].astype(int))
+                apart = np.abs(one.looks[..., :3].astype(int) - other.looks[..., :3].astype(int))
                 if float(np.quantile(apart, 0.9)) > 3:
                     continue
-                a, b = classes[first], classes[second]
-                if _loses_a_class(a, b, mixed):
+                if _loses_a_class(one.classes, other.classes):
                     found.append((first, second))
-                elif _loses_a_class(b, a, mixed):
+                elif _loses_a_class(other.classes, one.classes):
                     found.append((second, first))
     return found
 
 
-def _loses_a_class(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8], mixed: int) -> bool:
+def _loses_a_class(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> bool:
     """Tell whether a class of several cells of one grid is another class in all of them in the other, and gone."""
-    for number in np.unique(one[one != mixed]):
+    for number in np.unique(one[one != MIXED]):
         mine = one == number
-        if mine.sum() >= _LOST_CELLS and not (other == number).any() and (other[mine] != mixed).mean() > 0.5:
+        if mine.sum() >= _LOST_CELLS and not (other == number).any() and (other[mine] != MIXED).mean() > 0.5:
             return True
     return False

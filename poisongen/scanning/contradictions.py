@@ -77,10 +77,7 @@ def pairs_of_group(seen: Seen, group: Sequence[int]) -> tuple[Pair, ...]:
         return ()
     found = []
     for victim in seen.classes:
-        column = seen.present[:, seen.classes.index(victim)] > 0
-        usual, now = float(column[~inside].mean()), float(column[inside].mean())
-        lost = usual > 0 and now <= _VANISHED * usual and _unlikely(usual, int(inside.sum()), now)
-        looks = _looks(seen, victim)
+        lost, looks = _is_lost(seen, victim, inside), _looks(seen, victim)
         for target in seen.classes:
             if target == victim:
                 continue
@@ -126,7 +123,7 @@ def log_likelihood(here: npt.NDArray[np.int64], inside: npt.NDArray[np.bool_]) -
     """Return how much better two rates explain the cells of a pair than one does: a group's own, and that of the rest.
 
     `here` (samples,) are the cells, `inside` (samples,) bool the group. Poisson's log likelihood ratio, of which no
-    sample has more than a little; 0 where the group's rate is not the higher. What is confused everywhere has a low one.
+    sample counts for more than a little; 0 where the group's rate is not the higher. Common confusion has a low one.
     """
     counts = np.minimum(here, _AT_MOST)
     mine, number = float(counts[inside].sum()), int(inside.sum())
@@ -165,6 +162,28 @@ def further_samples(seen: Seen, pair: Pair, group: Sequence[int]) -> tuple[tuple
     return tuple((at, int(here[at])) for at in strong if at not in set(group))
 
 
+def faint_samples(seen: Seen, pair: Pair, missed: npt.NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
+    """Return samples in which the pair's victim is missed, (samples,) bool, and at least one cell looks like it."""
+    here = _counts(seen, pair.victim, pair.target)
+    return tuple((int(at), int(here[at])) for at in np.flatnonzero(missed & (here > 0)))
+
+
+def lost_classes(seen: Seen, group: Sequence[int]) -> tuple[int, ...]:
+    """Return the classes that have vanished from a group of samples, though the others have them (raw IDs)."""
+    inside = np.zeros(len(seen.present), bool)
+    inside[list(group)] = True
+    return tuple(number for number in seen.classes if _is_lost(seen, number, inside))
+
+
+def _is_lost(seen: Seen, number: int, inside: npt.NDArray[np.bool_]) -> bool:
+    """Tell whether a class is far rarer inside a group than outside it, beyond chance."""
+    if not inside.any() or inside.all():
+        return False
+    column = seen.present[:, seen.classes.index(number)] > 0
+    usual, now = float(column[~inside].mean()), float(column[inside].mean())
+    return usual > 0 and now <= _VANISHED * usual and _unlikely(usual, int(inside.sum()), now)
+
+
 def merged(pair: Pair, more: Sequence[tuple[int, int]]) -> Pair:
     """Return a pair with further samples."""
     return replace(pair, samples=tuple(sorted({*pair.samples, *more})))
@@ -173,7 +192,7 @@ def merged(pair: Pair, more: Sequence[tuple[int, int]]) -> Pair:
 def _candidates(seen: Seen) -> list[tuple[int, int]]:
     """Return the pairs of which at least a few samples have some cells."""
     strong = (seen.cells >= _WEAK) & (seen.looks != seen.labelled)
-    codes, samples = np.unique(seen.looks[strong] << 8 | seen.labelled[strong], return_counts=True)
+    codes, samples = np.unique(seen.looks[strong].astype(np.int64) << 8 | seen.labelled[strong], return_counts=True)
     return [(int(code) >> 8, int(code) & 255) for code in codes[samples >= _LEAST]]
 
 

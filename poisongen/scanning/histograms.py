@@ -11,13 +11,13 @@ _FAR, _DEVIATIONS = 0.6, 8.0  # of 1, the largest distance; and in median absolu
 _MOST = 0.3  # of a set: where more stand out, nothing does
 
 
-def odd_histograms(counts: npt.NDArray[np.int64], trained: npt.NDArray[np.int64]) -> tuple[int, ...]:
+def odd_histograms(counts: npt.NDArray[np.integer]) -> tuple[int, ...]:
     """Return the samples (places) of one class alone where others are of several, or far from all in their shares.
 
-    `counts` (samples, 256) are the pixels of each raw ID, `trained` the IDs of the classes but void. Distance is the
-    total variation from the median histogram.
+    `counts` (samples, classes) are the pixels of each class but void. Distance is the total variation from the median
+    histogram.
     """
-    pixels = counts[:, trained].astype(np.float64)
+    pixels = counts.astype(np.float64)
     whole = pixels.sum(axis=1)
     there = whole > 0
     if there.sum() < 8:

@@ -24,7 +24,7 @@ Mask = npt.NDArray[np.bool_]
 
 _WINDOW = 5  # px; the majority in it is what a pixel was
 _WIDE, _MANY = 11, 0.12  # px, and the share of pixels from which on that window is taken
-_CALM = 7  # px; pixels are counted where so large a window of majorities is one class
+_CALM = 9  # px; pixels are counted where so large a window of majorities is one class
 _GATE = 5e-5  # isolated pixels above which a map is looked at closely; clean maps had at most 3.1e-5
 _LEAST_SHARE, _LEAST_PIXELS = 1e-4, 5
 _IN_BLOCK, _LEAST_BLOCK = 6, 12  # changed pixels that a block would have on average, and its least side in px
