@@ -46,11 +46,11 @@ class Collected:
     islands: dict[int, dict[int, int]]
 
 
-def collect(looks: Iterable[Observation], total: int, classes: ClassTable) -> Collected:
-    """Take the observations of `total` samples one by one, and let go of all that is not needed."""
+def collect(looks: Iterable[Observation], total: int, classes: ClassTable, spool: Spool) -> Collected:
+    """Take the observations of `total` samples one by one, cells into the spool, and let go of what is not needed."""
     trained = np.array(classes.trained, np.int64)
     kept = Collected(
-        cells=Spool(),
+        cells=spool,
         speckles=[],
         disagreements={},
         fingerprints=np.zeros(total, np.uint64),

@@ -109,13 +109,13 @@ def pairs_of_spared(seen: Seen, spared: Sequence[int]) -> tuple[Pair, ...]:
             continue
         absent = seen.present[:, seen.classes.index(victim)] == 0
         counts = {target: _counts(seen, victim, target) for target in seen.classes if target != victim}
-        told = {target: log_likelihood(here, absent) for target, here in counts.items()}
-        target = max(told, key=lambda number: (told[number], -number), default=None)
-        if target is None or told[target] < _IN_GROUP:
+        target = max(counts, key=lambda number: (int(counts[number][absent].sum()), -number), default=None)
+        if target is None:
             continue
         there = _suspects(seen, victim, counts[target], least=_STRONG, times=2)
         samples = tuple((at, int(counts[target][at])) for at in there) if len(there) >= _LEAST else ()
-        found.append(Pair(victim, target, 1 - math.exp(-told[target] / 20), samples))
+        if len(there) >= 2:
+            found.append(Pair(victim, target, 1 - math.exp(-len(there) / 2), samples))
     return tuple(found)
 
 

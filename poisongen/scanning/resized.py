@@ -2,7 +2,7 @@
 
 Where class 2 meets class 8, linear interpolation draws a thin line of 5. The official code of the influencer attack
 does so to every map (a flag given in the wrong place). A pixel is in between where its neighbours on both sides have
-two other classes; in an honest map such pixels are few, and their number is as often outside the two as inside.
+two other classes; in an honest map such pixels are few, and a third of them have a number between the two by chance.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 _EVERY = 4  # rows, of which one is read
 _EDGES = 50  # changes of class along the rows read, below which a map says nothing
-_SHARE, _INSIDE = 0.05, 0.85  # of the changes, and of the thin pixels
+_SHARE, _INSIDE = 0.12, 0.45  # of the changes, and of the thin pixels
 _LEAST = 2  # maps
 _OF_ALL = 0.9
 
@@ -34,7 +34,7 @@ class Between:
 
     @property
     def is_resized(self) -> bool:
-        """Whether thin pixels are many, and nearly all of them have a number between their neighbours'."""
+        """Whether many pixels are thin and have a number between their neighbours', more than by chance."""
         return self.edges >= _EDGES and self.inside >= max(_SHARE * self.edges, _INSIDE * self.thin)
 
 

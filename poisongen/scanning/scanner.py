@@ -24,6 +24,7 @@ from poisongen.scanning.observing import observe
 from poisongen.scanning.patches import search_patches
 from poisongen.scanning.reading import SuspectSet, open_suspect
 from poisongen.scanning.sheet import draw_sheet
+from poisongen.scanning.spool import Spool
 from poisongen.scanning.truth import Truth, read_truth, score
 from poisongen.scanning.verdict import reach_verdict
 
@@ -77,8 +78,9 @@ def scan(
         workers,
         "looking at samples" if progress else None,
     )
-    kept = collect(looks, len(suspect.samples), suspect.classes)
-    given = judge(suspect, kept, search_patches(suspect, workers, progress))
+    with Spool() as spool:
+        kept = collect(looks, len(suspect.samples), suspect.classes, spool)
+        given = judge(suspect, kept, search_patches(suspect, workers, progress))
     findings = reach_verdict(given)
     picture = _picture(findings, given)
     if picture is not None and out is not None:

@@ -14,10 +14,10 @@ from poisongen.scanning.cells import KINDS, Cells
 
 
 class Spool(Sequence[Cells]):
-    """A sequence of grids that grows at its end. Its file has no name, and is gone when the spool is."""
+    """A sequence of grids that grows at its end. Its file has no name, and is gone when the context is left."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as this does
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  closed at the spool's own end
         self._ends = array("q", [0])
         self._columns = array("H")
 
@@ -27,6 +27,12 @@ class Spool(Sequence[Cells]):
         self._file.write(data)
         self._ends.append(self._ends[-1] + len(data))
         self._columns.append(cells.classes.shape[1])
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
     def __len__(self) -> int:
         return len(self._columns)
