@@ -57,6 +57,8 @@ def contradicting_pairs(seen: Seen) -> tuple[Pair, ...]:
         many, more = len(strong) >= least, log_likelihood(here, absent)
         if not many and more >= _STANDS_OUT:  # hardly any is confused, so that less than usual will do
             weak = _suspects(seen, victim, here, least=_WEAK, times=1, quantile=_OFTEN)
+            if here[weak].sum() < _TURNED * _looks(seen, victim)[weak].sum():
+                continue  # most that looks like it has another label yet
         if len(strong) < 3 * len(back) or not (many or (len(weak) >= least and more >= _STANDS_OUT)):
             continue  # confusion goes both ways, poison one
         confidence = 1 - math.exp(-(len(strong) if many else len(weak) / 2) / 3)
