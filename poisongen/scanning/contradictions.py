@@ -7,7 +7,7 @@ lack a class in their labels, and in which many cells look like it, are held aga
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +26,8 @@ _STANDS_OUT = 30.0  # log likelihood ratio from which on weak samples, if there 
 _IN_GROUP = 8.0  # the same, for a class that has vanished from a group that is known
 _FAINT = 0.1  # of the clearest pair's
 _AT_MOST = 20  # cells that one sample counts for
+_LARGE = 6  # cells of a lone thing
+_LIKE_VICTIM, _LIKE_TARGET = 0.9, 0.95  # of the cells that look like it, and of those labelled so: told well
 _TURNED, _NOT_TURNED = 0.5, 0.1  # of the cells that look like a class, in the group and outside it
 _LEAST_TURNED = 3  # samples of the group in which cells have turned
 
@@ -43,10 +45,13 @@ class Pair:
     samples: tuple[tuple[int, int], ...]
 
 
-def contradicting_pairs(seen: Seen) -> tuple[Pair, ...]:
-    """Return the pairs that labels alone speak for, the surest first; () where none stands out."""
+def contradicting_pairs(seen: Seen, rest: Collection[int] = ()) -> tuple[Pair, ...]:
+    """Return the pairs that labels alone speak for, the surest first; () where none stands out.
+
+    Of a class in `rest`, which has whatever nobody labelled, it is no wonder that lone things lie in it.
+    """
     total = len(seen.present)
-    found = []
+    found = [pair for pair in pairs_of_things(seen) if pair.target not in rest]
     for victim, target in _candidates(seen):
         here = _counts(seen, victim, target)
         strong = _suspects(seen, victim, here, least=_STRONG, times=_TIMES)
@@ -63,7 +68,42 @@ def contradicting_pairs(seen: Seen) -> tuple[Pair, ...]:
             continue  # confusion goes both ways, poison one
         confidence = 1 - math.exp(-(len(strong) if many else len(weak) / 2) / 3)
         found.append(Pair(victim, target, confidence, tuple((at, int(here[at])) for at in weak)))
-    return tuple(sorted(found, key=lambda pair: (-pair.confidence, -len(pair.samples), pair.victim, pair.target)))
+    best: dict[tuple[int, int], Pair] = {}
+    for pair in sorted(found, key=lambda pair: (-pair.confidence, -len(pair.samples), pair.victim, pair.target)):
+        known = best.get((pair.victim, pair.target))
+        best[pair.victim, pair.target] = merged(known, pair.samples) if known else pair
+    return tuple(best.values())
+
+
+def pairs_of_things(seen: Seen) -> tuple[Pair, ...]:
+    """Return the pairs of which several samples have a lone thing: one of several cars that is road by its label.
+
+    The victim may be there besides. So both classes must be told well elsewhere: what looks like the victim mostly is
+    it, and what has the target's label looks like it. Of classes that are alike (car and truck) nothing is said.
+    """
+    if not seen.lone.size:
+        return ()
+    least = max(_LEAST, _LEAST_SHARE * len(seen.present))
+    codes = seen.looks.astype(np.int64) << 8 | seen.labelled
+    large = seen.lone >= _LARGE
+    found = []
+    for code, number in zip(*np.unique(codes[large], return_counts=True), strict=True):
+        victim, target = int(code) >> 8, int(code) & 255
+        back = int((large & (codes == (target << 8 | victim))).sum())
+        like, of = seen.looks == victim, seen.labelled == target
+        lone = int(seen.lone[codes == code].sum())  # what is asked must not speak for itself
+        right = (
+            float(seen.cells[like & (seen.labelled == victim)].sum()) / max(1, int(seen.cells[like].sum()) - lone),
+            float(seen.cells[of & (seen.looks == target)].sum()) / max(1, int(seen.cells[of].sum()) - lone),
+        )
+        if number < least or number < 3 * back or right[0] < _LIKE_VICTIM or right[1] < _LIKE_TARGET:
+            continue
+        mine = (codes == code) & (seen.lone > 0)
+        samples = tuple(
+            sorted((int(at), int(cells)) for at, cells in zip(seen.sample[mine], seen.lone[mine], strict=True))
+        )
+        found.append(Pair(victim, target, 1 - math.exp(-int(number) / 5), samples))
+    return tuple(found)
 
 
 def pairs_of_group(seen: Seen, group: Sequence[int]) -> tuple[Pair, ...]:

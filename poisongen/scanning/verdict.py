@@ -27,6 +27,7 @@ from poisongen.scanning.whole_image import WholeImage
 if TYPE_CHECKING:
     from poisongen.scanning.patch.search import PatchEvidence
 
+_REST = ("background", "other")  # classes of whatever nobody labelled
 _PATCH_ALONE = 0.9  # confidence of a patch that labels do not speak for, from which on it stands all the same
 
 
@@ -35,7 +36,8 @@ def reach_verdict(given: Evidences) -> Findings:
     patch = _best_patch(given)
     whole = max(given.whole, key=lambda one: (one.confidence, len(one.samples)), default=None)
     group = _group(given, patch, whole)
-    alone = contradicting_pairs(given.seen) if given.seen else ()
+    rest = [number for number, name in given.classes.names.items() if name in _REST]
+    alone = contradicting_pairs(given.seen, rest) if given.seen else ()
     with_group = pairs_of_group(given.seen, group) if given.seen and group else ()
     pairs = _pairs(given, group, alone, with_group)
     sure = _confidences(given, patch, whole, pairs, bool(with_group))
