@@ -27,6 +27,7 @@ _IN_GROUP = 8.0  # the same, for a class that has vanished from a group that is 
 _FAINT = 0.1  # of the clearest pair's
 _AT_MOST = 20  # cells that one sample counts for
 _LARGE = 6  # cells of a lone thing
+_LEAST_THINGS, _LEAST_SHARE_THINGS = 8, 0.02  # samples with a large one; clean sets had up to 5 of 200
 _LIKE_VICTIM, _LIKE_TARGET = 0.9, 0.95  # of the cells that look like it, and of those labelled so: told well
 _TURNED, _NOT_TURNED = 0.5, 0.1  # of the cells that look like a class, in the group and outside it
 _LEAST_TURNED = 3  # samples of the group in which cells have turned
@@ -83,7 +84,7 @@ def pairs_of_things(seen: Seen) -> tuple[Pair, ...]:
     """
     if not seen.lone.size:
         return ()
-    least = max(_LEAST, _LEAST_SHARE * len(seen.present))
+    least = max(_LEAST_THINGS, _LEAST_SHARE_THINGS * len(seen.present))
     codes = seen.looks.astype(np.int64) << 8 | seen.labelled
     large = seen.lone >= _LARGE
     found = []
@@ -102,7 +103,7 @@ def pairs_of_things(seen: Seen) -> tuple[Pair, ...]:
         samples = tuple(
             sorted((int(at), int(cells)) for at, cells in zip(seen.sample[mine], seen.lone[mine], strict=True))
         )
-        found.append(Pair(victim, target, 1 - math.exp(-int(number) / 5), samples))
+        found.append(Pair(victim, target, 1 - math.exp(-int(number) / 8), samples))
     return tuple(found)
 
 
