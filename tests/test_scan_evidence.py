@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poisongen.scanning import outlines, resized
+from poisongen.scanning import classifier, outlines, resized
 from poisongen.scanning.absences import expect_classes
 from poisongen.scanning.cells import MIXED, Cells, gray_of, looks_of, shrunk
 from poisongen.scanning.classifier import Seen
 from poisongen.scanning.contradictions import contradicting_pairs, log_likelihood, lost_classes, pairs_of_things
 from poisongen.scanning.hidden_edges import find_hidden_edges, interior
+from poisongen.scanning.histograms import odd_histograms
 from poisongen.scanning.random_labels import Speckle
 from poisongen.scanning.random_labels import judge as judge_random
 from poisongen.scanning.resized import Between, measure_between
@@ -196,6 +197,28 @@ def test_one_of_several_things(right, named):
     assert found == ([(1, 0, 10)] if named else [])
     assert ((1, 0) in [(pair.victim, pair.target) for pair in contradicting_pairs(seen)]) is named
     assert contradicting_pairs(seen, rest=[0]) == ()
+
+
+def test_lone_things_are_those_that_touch_no_cell_labelled_so():
+    classes = np.zeros((12, 16), np.uint8)
+    classes[1:4, 1:4] = 1
+    looks = classes.astype(np.int64)
+    looks[4:7, 1:4] = 1  # beside the class itself
+    looks[8:11, 8:10] = 1  # alone, 6 cells
+    looks[1:3, 12:14] = 1  # alone, 4 cells
+    looks[6, 14] = 1  # too small to be a thing
+    grid = Cells(np.zeros((12, 16, 7), np.uint8), classes)
+    places, labels = np.full(classes.size, 5), classes.ravel().astype(np.int64)
+    found = classifier._lone_things(places, looks.ravel(), labels, {5: grid})
+    assert found == {5 << 16 | 1 << 8 | 0: 6}
+
+
+def test_maps_of_one_class_are_odd_only_where_none_come_near_it():
+    counts = np.tile(np.array([500, 300, 200, 100]), (60, 1))
+    counts[:2] = (1000, 0, 0, 0)
+    assert odd_histograms(counts) == (0, 1)
+    counts[2:6] = (980, 20, 0, 0)
+    assert odd_histograms(counts) == ()
 
 
 def test_a_class_that_a_group_has_lost():
