@@ -31,8 +31,8 @@ ATTACK = {"dataset": "cityscapes", "strategy": "nn", "trigger_size": 15, "max_di
 @pytest.fixture(autouse=True)
 def _small_forest(monkeypatch):
     """Train little, so that the tests are quick."""
-    monkeypatch.setattr(classifier, "_TREES", 8)
-    monkeypatch.setattr(classifier, "_TRAINED_ON", 6000)
+    monkeypatch.setattr(classifier, "_TREES", 16)
+    monkeypatch.setattr(classifier, "_TRAINED_ON", 9000)
     monkeypatch.setattr(cells, "CELLS", 500)
 
 

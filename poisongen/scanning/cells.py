@@ -18,9 +18,11 @@ Picture = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
+KINDS = 7  # of looks
 CELLS = 800  # for each sample, about
 _FINE = 4  # points across a cell at which colours are taken
 _POINTS = 6  # points across a cell at which its class is read
+_ENOUGH = 8  # points across a cell; where there are twice as many or more, they are averaged first
 _PURE = 0.6  # share of a cell's points that one class has to have, or it counts for none
 MIXED = 254
 """The class of cells that no class has enough of, or void has; no layout has it for a trained class."""
@@ -42,19 +44,40 @@ def grid_of(height: int, width: int) -> tuple[int, int]:
     return max(3, round(height / side)), max(3, round(width / side))
 
 
-def looks_of(picture: Picture) -> npt.NDArray[np.uint8]:
-    """Return what the cells of a picture (H, W, 3) RGB look like, (rows, columns, 7) uint8."""
-    rows, columns = grid_of(*picture.shape[:2])
-    fine = cv2.resize(picture, (columns * _FINE, rows * _FINE), interpolation=cv2.INTER_AREA)
+def gray_of(picture: Picture) -> npt.NDArray[np.uint8]:
+    """Return a picture (H, W, 3) RGB in grey, (H, W)."""
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def shrunk(image: npt.NDArray[np.uint8], factor: int) -> npt.NDArray[np.uint8]:
+    """Return the means of squares of `factor` px of an image (H, W) or (H, W, C); what is left over is cut off.
+
+    OpenCV averages squares of whole pixels ten times as quickly as others, so large pictures come here first.
+    """
+    if factor <= 1 or min(image.shape[:2]) < factor:
+        return image
+    height, width = image.shape[0] // factor, image.shape[1] // factor
+    part = image[: height * factor, : width * factor]
+    return np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def looks_of(picture: Picture, gray: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
+    """Return what the cells of a picture (H, W, 3) RGB look like, (rows, columns, 7) uint8. `gray` is it, (H, W)."""
+    height, width = picture.shape[:2]
+    rows, columns = grid_of(height, width)
+    factor = min(height // rows, width // columns) // _ENOUGH
+    fine = cv2.resize(shrunk(picture, factor), (columns * _FINE, rows * _FINE), interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(fine, cv2.COLOR_RGB2LAB).astype(np.float32)
     blocks = lab.reshape(rows, _FINE, columns, _FINE, 3)
     spread = blocks[..., 0].std(axis=(1, 3))
-    gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    gray = gray_of(picture) if gray is None else gray
     across = cv2.absdiff(gray[:, 1:], gray[:, :-1])
     down = cv2.absdiff(gray[1:], gray[:-1])
     grain = cv2.absdiff(gray, cv2.blur(gray, (3, 3)))
     slopes = [
-        cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.float32)
+        cv2.resize(shrunk(np.asarray(part, np.uint8), factor), (columns, rows), interpolation=cv2.INTER_AREA).astype(
+            np.float32
+        )
         for part in (across, down, grain)
     ]
     bases = np.dstack([blocks.mean(axis=(1, 3)), 2 * spread, *(8 * np.sqrt(2 * slope) for slope in slopes)])

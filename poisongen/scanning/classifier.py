@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +22,7 @@ _TRAINED_ON = 36_000  # cells, whatever the size of the set: the time that train
 _LEAST = 6  # samples, below which nothing is learned from the others
 _BALANCE = 0.5  # a class of a hundredth of the cells is drawn ten times as often as its share
 _CHUNK = 200  # samples predicted at once
+_THING = 4  # cells of a thing, below which it is none
 _FLOOR = 0.25  # probability below which nothing counts as seen
 
 Floats = npt.NDArray[np.float32]
@@ -33,15 +35,17 @@ class Seen:
     Entry k says that `cells[k]` cells of sample `sample[k]` look like class `looks[k]` and are labelled `labelled[k]`,
     for all that occur. `present` (samples, classes) counts the cells labelled with each of
     `classes` (raw IDs, ascending). `right` is the share of cells that look like what they are labelled.
+    `lone[k]` are the cells of the largest thing among entry k's that touches no cell labelled as what it looks like.
     """
 
     classes: tuple[int, ...]
-    present: npt.NDArray[np.int64]
-    sample: npt.NDArray[np.int64]
-    looks: npt.NDArray[np.int64]
-    labelled: npt.NDArray[np.int64]
-    cells: npt.NDArray[np.int64]
+    present: npt.NDArray[np.int32]
+    sample: npt.NDArray[np.int32]
+    looks: npt.NDArray[np.uint8]
+    labelled: npt.NDArray[np.uint8]
+    cells: npt.NDArray[np.int32]
     right: float
+    lone: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
 def require_sklearn() -> None:
@@ -59,7 +63,10 @@ def look_out_of_fold(grids: Sequence[Cells], apart: Collection[int] = (), seed: 
     A class counts as seen in a cell where its probability is above the mean that the cells so labelled have (confident
     learning: Northcutt, Jiang, Chuang, JAIR 2021), and above that of every other class that passes its own mean.
     """
-    counts = sum((np.bincount(grid.classes.ravel(), minlength=256) for grid in grids), np.zeros(256, np.int64))
+    every = np.zeros((len(grids), 256), np.uint16)  # a grid has some hundred cells
+    for at, grid in enumerate(grids):
+        every[at] = np.bincount(grid.classes.ravel(), minlength=256)
+    counts = every.sum(axis=0, dtype=np.int64)
     counts[MIXED] = 0
     classes = tuple(int(number) for number in np.flatnonzero(counts))
     if len(grids) < _LEAST or len(classes) < 2:
@@ -72,11 +79,12 @@ def look_out_of_fold(grids: Sequence[Cells], apart: Collection[int] = (), seed: 
         taught[:] = True
     weights = np.where(counts > 0, np.maximum(counts, 1) ** -_BALANCE, 0.0)
     parts: list[npt.NDArray[np.int64]] = []
+    lone: dict[int, int] = {}
     right = whole = 0
     for number in range(FOLDS):
-        train = [grids[int(at)] for at in np.flatnonzero(taught & (fold != number))]
+        train = draw.permutation(np.flatnonzero(taught & (fold != number)))[: _TRAINED_ON // 20]
         test = np.flatnonzero(fold == number)
-        model = _train(train, weights, draw)
+        model = _train([grids[int(at)] for at in np.sort(train)], weights, draw)
         bars: Floats | None = None
         for places, probabilities, labels in _predict(model, grids, test, classes):
             if bars is None:  # the first chunk's: a sample of the fold that is large enough
@@ -85,31 +93,56 @@ def look_out_of_fold(grids: Sequence[Cells], apart: Collection[int] = (), seed: 
             known = (looks >= 0) & (labels != MIXED)
             right += int((looks[known] == labels[known]).sum())
             whole += int(known.sum())
+            lone |= _lone_things(places, looks, labels, grids)
             code = (places[known].astype(np.int64) << 16) | (looks[known] << 8) | labels[known]
             parts.append(code)
     codes, cells = np.unique(np.concatenate(parts), return_counts=True)
-    present = np.stack([np.bincount(grid.classes.ravel(), minlength=256)[list(classes)] for grid in grids])
+    present = every[:, list(classes)].astype(np.int32)
     return Seen(
         classes=classes,
         present=present,
-        sample=codes >> 16,
-        looks=codes >> 8 & 255,
-        labelled=codes & 255,
-        cells=cells,
+        sample=(codes >> 16).astype(np.int32),
+        looks=(codes >> 8 & 255).astype(np.uint8),
+        labelled=(codes & 255).astype(np.uint8),
+        cells=cells.astype(np.int32),
         right=right / max(1, whole),
+        lone=np.array([lone.get(code, 0) for code in codes.tolist()], np.int32),
     )
+
+
+def _lone_things(
+    places: npt.NDArray[np.int64],
+    looks: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    grids: Sequence[Cells],
+) -> dict[int, int]:
+    """Return the largest lone thing of each sample, look and label (as one code) that has one of a few cells."""
+    found: dict[int, int] = {}
+    wrong = (looks >= 0) & (labels != MIXED) & (looks != labels)
+    starts = np.flatnonzero(np.diff(places, prepend=-1))
+    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(places)], strict=True):
+        if int(wrong[start:end].sum()) < _THING:
+            continue
+        at, classes = int(places[start]), grids[int(places[start])].classes
+        mine = np.where(wrong[start:end], looks[start:end] << 8 | labels[start:end], -1).reshape(classes.shape)
+        codes, counts = np.unique(mine[mine >= 0], return_counts=True)
+        for code in codes[counts >= _THING].tolist():
+            near = cv2.dilate((classes == code >> 8).view(np.uint8), np.ones((3, 3), np.uint8)) > 0
+            number, parts = cv2.connectedComponents((mine == code).view(np.uint8), connectivity=8)
+            touching = np.bincount(parts[near], minlength=number) > 0
+            sizes = np.bincount(parts.ravel(), minlength=number) * ~touching
+            if sizes[1:].max(initial=0) >= _THING:
+                found[at << 16 | code] = int(sizes[1:].max())
+    return found
 
 
 def _train(grids: Sequence[Cells], weights: npt.NDArray[np.float64], draw: np.random.Generator) -> Any:
     """Fit a forest of random trees to cells drawn from every grid, rare classes more often than their share."""
     from sklearn.ensemble import ExtraTreesClassifier
 
-    chosen = grids
-    if len(grids) > _TRAINED_ON // 20:
-        chosen = [grids[at] for at in draw.permutation(len(grids))[: _TRAINED_ON // 20]]
-    each = max(20, _TRAINED_ON // len(chosen))
+    each = max(20, _TRAINED_ON // len(grids))
     features, classes = [], []
-    for grid in chosen:
+    for grid in grids:
         labels = grid.classes.ravel()
         weight = weights[labels]
         usable = int((weight > 0).sum())

@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from poisongen.core.labels import class_mask
+from poisongen.core.labels import class_mask, look_up
 from poisongen.datasets.base import ClassTable, LabelKind
 from poisongen.datasets.label_arrays import class_ids
 from poisongen.files.documents import parse_json
+from poisongen.scanning.cells import MIXED, Cells, shrunk
 from poisongen.source.labels import LabelContents
 
 Labels = npt.NDArray[np.uint8]
@@ -27,6 +28,7 @@ Answer = tuple[Labels, npt.NDArray[np.bool_]]  # what a companion says, (H, W), 
 _LEAST_SHARE, _LEAST_PIXELS = 5e-4, 30  # of a map: less is no more than outlines drawn a little otherwise
 _VANISHED = 0.1  # of a class's pixels in a companion; of a class that has vanished less is left in the map
 _LOST_CELLS = 4  # of a grid: fewer are a distant thing that one annotator saw
+_SMALL = 90  # px, the shorter side from which a fingerprint is taken
 _INSTANCES = 1000  # an instance's ID is its class times this, and its number (Cityscapes)
 
 
@@ -129,7 +131,9 @@ def _by_table(kind: LabelKind, pixels: npt.NDArray[Any], classes: ClassTable) ->
     table, known = np.zeros(256, np.uint8), np.zeros(256, bool)
     for number, value in zip(numbers.ravel().tolist(), values.tolist(), strict=True):
         table[value], known[value] = number, True
-    return table[pixels], known[pixels]
+    if pixels.dtype != np.uint8 or pixels.ndim != 2:
+        return table[pixels], known[pixels]
+    return look_up(pixels, table), look_up(pixels, known.view(np.uint8)).view(np.bool_)
 
 
 def _has_the_colours(pixels: npt.NDArray[Any], ids: Labels, classes: ClassTable) -> bool:
@@ -188,9 +192,9 @@ def judge(found: Sequence[Sequence[Disagreement]]) -> CompanionFigures:
     )
 
 
-def fingerprint_of(picture: npt.NDArray[np.uint8]) -> int:
-    """Return 64 bits of a picture (H, W, 3): whether it gets lighter to the right, on 8 by 8 places (dHash)."""
-    small = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (9, 8), interpolation=cv2.INTER_AREA)
+def fingerprint_of(gray: npt.NDArray[np.uint8]) -> int:
+    """Return 64 bits of a grey picture (H, W): whether it gets lighter to the right, on 8 by 8 places (dHash)."""
+    small = cv2.resize(shrunk(gray, min(gray.shape) // _SMALL), (9, 8), interpolation=cv2.INTER_AREA)
     return int.from_bytes(np.packbits(small[:, 1:] > small[:, :-1]).tobytes(), "big")
 
 
@@ -199,13 +203,8 @@ def digest_of(array: npt.NDArray[Any]) -> bytes:
     return hashlib.sha256(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes()).digest()[:16]
 
 
-def same_pictures(
-    fingerprints: Sequence[int],
-    looks: Sequence[npt.NDArray[np.uint8]],
-    classes: Sequence[npt.NDArray[np.uint8]],
-    mixed: int,
-) -> list[tuple[int, int]]:
-    """Return pairs of samples (places) whose pictures are the same to the eye and whose labels are not.
+def same_pictures(fingerprints: Sequence[int], grids: Sequence[Cells]) -> list[tuple[int, int]]:
+    """Return pairs of samples (places) whose pictures are the same to the eye, the second of which has lost a class.
 
     The same: one fingerprint, grids of one size and looks that differ by a grey value or two. Not the same: a class
     that has several cells in one of them and none in the other.
@@ -217,21 +216,23 @@ def same_pictures(
     for group in groups.values():
         for place, first in enumerate(group[:50]):
             for second in group[place + 1 : 50]:
-                if looks[first].shape != looks[second].shape:
+                one, other = grids[first], grids[second]
+                if one.looks.shape != other.looks.shape:
                     continue
-                apart = np.abs(looks[first][..., :3].astype(int) - looks[second][..., :3].astype(int))
+                apart = np.abs(one.looks[..., :3].astype(int) - other.looks[..., :3].astype(int))
                 if float(np.quantile(apart, 0.9)) > 3:
                     continue
-                a, b = classes[first], classes[second]
-                if _loses_a_class(a, b, mixed) or _loses_a_class(b, a, mixed):
+                if _loses_a_class(one.classes, other.classes):
                     found.append((first, second))
+                elif _loses_a_class(other.classes, one.classes):
+                    found.append((second, first))
     return found
 
 
-def _loses_a_class(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8], mixed: int) -> bool:
+def _loses_a_class(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> bool:
     """Tell whether a class of several cells of one grid is another class in all of them in the other, and gone."""
-    for number in np.unique(one[one != mixed]):
+    for number in np.unique(one[one != MIXED]):
         mine = one == number
-        if mine.sum() >= _LOST_CELLS and not (other == number).any() and (other[mine] != mixed).mean() > 0.5:
+        if mine.sum() >= _LOST_CELLS and not (other == number).any() and (other[mine] != MIXED).mean() > 0.5:
             return True
     return False

@@ -9,7 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 FORMAT = 1
 """The version of findings.json; later ones may add keys."""
 
-Evidence = Literal["patch", "labels", "random-labels", "companions", "duplicates", "histogram", "whole-image"]
+Evidence = Literal[
+    "patch", "labels", "random-labels", "companions", "duplicates", "histogram", "whole-image", "outlines", "resized",
+    "absence", "edges",
+]  # fmt: skip
 Score = Annotated[float, Field(ge=0, le=1)]
 Box = tuple[int, int, int, int]
 

@@ -6,24 +6,28 @@ import numpy as np
 import numpy.typing as npt
 
 _ONE = 0.995  # share of a map that is of one class
+_NEARLY = 0.97
 _USUAL = 0.05  # share of a set from which on maps of one class are nothing to wonder at
 _FAR, _DEVIATIONS = 0.6, 8.0  # of 1, the largest distance; and in median absolute deviations
 _MOST = 0.3  # of a set: where more stand out, nothing does
 
 
-def odd_histograms(counts: npt.NDArray[np.int64], trained: npt.NDArray[np.int64]) -> tuple[int, ...]:
+def odd_histograms(counts: npt.NDArray[np.integer]) -> tuple[int, ...]:
     """Return the samples (places) of one class alone where others are of several, or far from all in their shares.
 
-    `counts` (samples, 256) are the pixels of each raw ID, `trained` the IDs of the classes but void. Distance is the
-    total variation from the median histogram.
+    `counts` (samples, classes) are the pixels of each class but void. Distance is the total variation from the median
+    histogram.
     """
-    pixels = counts[:, trained].astype(np.float64)
+    pixels = counts.astype(np.float64)
     whole = pixels.sum(axis=1)
     there = whole > 0
     if there.sum() < 8:
         return ()
     shares = pixels / np.maximum(whole, 1)[:, None]
-    alone = there & (shares.max(axis=1) >= _ONE)
+    most = shares.max(axis=1)
+    alone = there & (most >= _ONE)
+    if alone.sum() <= (there & (most >= _NEARLY) & ~alone).sum():
+        alone &= False  # small things on a background: to have none is the end of what is usual
     odd = alone if alone.mean() <= max(_USUAL, _MOST * (np.median((shares > 0).sum(axis=1)) >= 4)) else ~there & there
     middle = np.median(shares[there], axis=0)
     distance = np.abs(shares - middle).sum(axis=1) / 2

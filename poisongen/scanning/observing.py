@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from poisongen.core.labels import class_counts, class_mask
 from poisongen.errors import DataError
-from poisongen.scanning.cells import Cells, classes_of, looks_of
+from poisongen.scanning.cells import Cells, classes_of, gray_of, looks_of
 from poisongen.scanning.companions import Disagreement, disagreements, fingerprint_of
+from poisongen.scanning.outlines import islands_of
 from poisongen.scanning.random_labels import Speckle, measure, smoothed
 from poisongen.scanning.reading import SuspectSet, read_maps, read_picture
+from poisongen.scanning.resized import Between, measure_between
 from poisongen.scanning.whole_image import MOST_FINE, Spectrum, spectrum_of
 
 
@@ -27,6 +30,8 @@ class Observation:
     classes: npt.NDArray[np.int64]
     spectrum: Spectrum
     pixels: int
+    between: Between
+    islands: Mapping[int, int]
 
 
 def observe(index: int, suspect: SuspectSet) -> Observation:
@@ -41,14 +46,18 @@ def observe(index: int, suspect: SuspectSet) -> Observation:
             suspect.root / mask, f"is {wide}x{high} px, but its image {sample.image} is {width}x{height} px"
         )
     void = suspect.classes.void
-    speckle = measure(ids, void)
+    speckle, gray = measure(ids, void), gray_of(picture)
     smooth = smoothed(ids) if speckle.is_speckled else ids
+    # A majority drops thin outlines: what is void stays void.
+    outlined = np.where(class_mask(ids, void), ids, smooth) if speckle.is_speckled else ids
     return Observation(
-        cells=Cells(looks_of(picture), classes_of(smooth, void)),
+        cells=Cells(looks_of(picture, gray), classes_of(smooth, void)),
         speckle=speckle,
         disagreements=disagreements(labels, suspect.layout.kinds, suspect.classes),
-        fingerprint=fingerprint_of(picture),
-        classes=np.bincount(smooth.ravel(), minlength=256),
-        spectrum=spectrum_of(picture, index % (1 + (len(suspect.samples) - 1) // MOST_FINE) == 0),
+        fingerprint=fingerprint_of(gray),
+        classes=class_counts(smooth),
+        spectrum=spectrum_of(picture, index % (1 + (len(suspect.samples) - 1) // MOST_FINE) == 0, gray),
         pixels=ids.size,
+        between=measure_between(ids),
+        islands=islands_of(outlined, void),
     )

@@ -24,13 +24,14 @@ Mask = npt.NDArray[np.bool_]
 
 _WINDOW = 5  # px; the majority in it is what a pixel was
 _WIDE, _MANY = 11, 0.12  # px, and the share of pixels from which on that window is taken
-_CALM = 7  # px; pixels are counted where so large a window of majorities is one class
+_CALM = 9  # px; pixels are counted where so large a window of majorities is one class
 _GATE = 5e-5  # isolated pixels above which a map is looked at closely; clean maps had at most 3.1e-5
 _LEAST_SHARE, _LEAST_PIXELS = 1e-4, 5
 _IN_BLOCK, _LEAST_BLOCK = 6, 12  # changed pixels that a block would have on average, and its least side in px
 _EVEN = 0.4  # of the mean rate: what the middle block has at least, if pixels were drawn evenly
 _ENOUGH = 200  # px of a class, below which its own rate says nothing
 _OF_ALL = 0.9  # share of the maps from which on the scope is `all`
+_OF_USUAL = 0.1  # of the median share: a map with less has what nature sprinkles
 _SKETCH = 16384  # positions that are compared between maps of one size
 _CLASS_UNTOUCHED = 0.1  # of the usual rate: a class with less has been left alone
 
@@ -180,6 +181,8 @@ def judge(found: Sequence[Speckle], trained: Sequence[int], void: frozenset[int]
     `trained` are the dataset's classes but void.
     """
     speckled = [at for at, one in enumerate(found) if one.is_speckled]
+    usual = float(np.median([found[at].share for at in speckled])) if speckled else 0.0
+    speckled = [at for at in speckled if found[at].share >= _OF_USUAL * usual]
     if len(speckled) < 2:
         return None
     ones = [found[at] for at in speckled]

@@ -15,18 +15,18 @@ import numpy.typing as npt
 from poisongen.errors import ChoiceError, OutputError
 from poisongen.files.store import check_name, write_whole
 from poisongen.parallel import for_each, job_count
-from poisongen.scanning import companions, random_labels, whole_image
-from poisongen.scanning.cells import MIXED
-from poisongen.scanning.classifier import look_out_of_fold, require_sklearn
+from poisongen.scanning.classifier import require_sklearn
 from poisongen.scanning.clean_list import clean_lists
+from poisongen.scanning.collecting import collect, judge
+from poisongen.scanning.evidences import Evidences
 from poisongen.scanning.findings import Findings
-from poisongen.scanning.histograms import odd_histograms
-from poisongen.scanning.observing import Observation, observe
+from poisongen.scanning.observing import observe
 from poisongen.scanning.patches import search_patches
 from poisongen.scanning.reading import SuspectSet, open_suspect
 from poisongen.scanning.sheet import draw_sheet
+from poisongen.scanning.spool import Spool
 from poisongen.scanning.truth import Truth, read_truth, score
-from poisongen.scanning.verdict import Evidences, reach_verdict, set_apart
+from poisongen.scanning.verdict import reach_verdict
 
 TRIGGER = "trigger.png"
 
@@ -78,13 +78,14 @@ def scan(
         workers,
         "looking at samples" if progress else None,
     )
-    seen = list(looks)
-    given = _gather(suspect, seen, workers, progress)
+    with Spool() as spool:
+        kept = collect(looks, len(suspect.samples), suspect.classes, spool)
+        given = judge(suspect, kept, search_patches(suspect, workers, progress))
     findings = reach_verdict(given)
     picture = _picture(findings, given)
     if picture is not None and out is not None:
         findings = _with_picture(findings)
-    pixels = {sample.name: one.pixels for sample, one in zip(suspect.samples, seen, strict=True)}
+    pixels = {sample.name: int(number) for sample, number in zip(suspect.samples, kept.pixels, strict=True)}
     scored = score(findings, known, pixels) if known is not None else None
     written = _written(suspect, findings, picture, files, out is not None, sheet is not None)
     for path, data in written.items():
@@ -93,30 +94,6 @@ def scan(
         except OSError as error:
             raise OutputError(f"{path} cannot be written ({error.strerror})") from None
     return ScanResult(findings, picture, scored, tuple(written), sum(pixels.values()))
-
-
-def _gather(suspect: SuspectSet, seen: list[Observation], jobs: int, progress: bool) -> Evidences:
-    """Judge the observations of all samples, and search for patches."""
-    classes = suspect.classes
-    grids = [one.cells for one in seen]
-    patches = search_patches(suspect, jobs, progress)
-    random = random_labels.judge([one.speckle for one in seen], classes.trained, classes.void)
-    whole = whole_image.judge([one.spectrum for one in seen])
-    return Evidences(
-        dataset=suspect.layout.name,
-        split=suspect.split,
-        names=[sample.name for sample in suspect.samples],
-        classes=classes,
-        patches=patches,
-        random=random,
-        seen=look_out_of_fold(grids, set_apart(len(seen), patches, whole, random)),
-        companions=companions.judge([one.disagreements for one in seen]),
-        duplicates=companions.same_pictures(
-            [one.fingerprint for one in seen], [grid.looks for grid in grids], [grid.classes for grid in grids], MIXED
-        ),
-        jumps=odd_histograms(np.stack([one.classes for one in seen]), np.array(classes.trained, np.int64)),
-        whole=whole,
-    )
 
 
 def _picture(findings: Findings, given: Evidences) -> npt.NDArray[np.uint8] | None:

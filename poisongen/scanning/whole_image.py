@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import median_filter
 
+from poisongen.scanning.cells import gray_of, shrunk
+
 Picture = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Kind = Literal["sinusoid", "dct", "blend"]
@@ -62,9 +64,9 @@ class WholeImage:
     samples: tuple[tuple[int, float], ...]
 
 
-def spectrum_of(picture: Picture, fine: bool = True) -> Spectrum:
-    """Return what is kept of a picture (H, W, 3) RGB, with its `fine` structure or without."""
-    gray = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
+def spectrum_of(picture: Picture, fine: bool = True, gray: npt.NDArray[np.uint8] | None = None) -> Spectrum:
+    """Return what is kept of a picture (H, W, 3) RGB, with its `fine` structure or without. `gray` is it, (H, W)."""
+    gray = gray_of(picture) if gray is None else gray
     waves = np.stack([_peaks(gray.mean(axis=0)), _peaks(gray.mean(axis=1))]).astype(np.float16)
     mark, place = _block_mark(picture)
     return Spectrum(waves, mark, place, _fine(gray) if fine else np.zeros(0, np.int8))
@@ -87,8 +89,10 @@ def _block_mark(picture: Picture) -> tuple[float, tuple[int, int, int]]:
     rows, columns = picture.shape[0] // _BLOCK, picture.shape[1] // _BLOCK
     if not rows or not columns:
         return 0.0, (0, 0, 0)
-    colours = cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb)[: rows * _BLOCK, : columns * _BLOCK, 1:]
-    mean = colours.reshape(rows, _BLOCK, columns, _BLOCK, 2).mean(axis=(0, 2)).astype(np.float32)
+    lines = picture[: rows * _BLOCK, : columns * _BLOCK].reshape(rows, -1)
+    total = cv2.reduce(lines, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32F).reshape(_BLOCK, columns, _BLOCK, 3).sum(axis=1)
+    # The mean block in colour: what is linear may be averaged first.
+    mean = cv2.cvtColor(np.asarray(total / (255 * rows * columns), np.float32), cv2.COLOR_RGB2YCrCb)[..., 1:] * 255
     best, place = 0.0, (0, 0, 0)
     for channel in range(2):
         # Upright and level structure is what scenes have: only what is high in both directions counts.
@@ -102,6 +106,7 @@ def _block_mark(picture: Picture) -> tuple[float, tuple[int, int, int]]:
 
 def _fine(gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
     """Return structure of some pixels' width at lattice places, over its strength around, so that no edge prevails."""
+    gray = shrunk(gray, min(gray.shape) // (_LATTICE * 4))
     small = cv2.resize(gray, (_LATTICE * 4, _LATTICE * 4), interpolation=cv2.INTER_AREA).astype(np.float32)
     detail = (cv2.GaussianBlur(small, (0, 0), 2.0) - cv2.GaussianBlur(small, (0, 0), 6.0))[2::4, 2::4]
     even = detail / (np.sqrt(cv2.blur(detail * detail, (9, 9))) + 1)
