@@ -149,6 +149,10 @@ cache_option = click.option(
     "--cache", type=click.Choice(["gpu", "ram", "none"]), help="Where the decoded set is kept. Default: by size."
 )
 
+cluster_option = click.option(
+    "--cluster", metavar="URL", help="Workers of an engine instead: dask://HOST:PORT, ray://HOST:PORT, ray://local."
+)
+
 _SHARED = [
     click.option("--root", type=click.Path(path_type=Path), help="The clean dataset's folder."),
     click.option("--jobs", type=click.IntRange(min=1), help="Processes at work. Default: all cores."),

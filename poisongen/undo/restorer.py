@@ -12,6 +12,7 @@ from typing import Any
 from poisongen.auditing.faults import Findings
 from poisongen.auditing.structure import list_out
 from poisongen.auditing.undo_store import check_undo_index, kept_alone
+from poisongen.cluster import on_cluster
 from poisongen.errors import ChoiceError, DataError, OutputError
 from poisongen.files.foreign import Places, Refused, open_out, sha256_of
 from poisongen.files.inside import open_inside, write_inside
@@ -51,13 +52,15 @@ def restore(
     source: Path | str | None = None,
     *,
     jobs: int | None = None,
+    cluster: str | None = None,
     progress: bool = False,
 ) -> RestoreResult:
     """Write the clean dataset that `poisoned` was built from into `out`, which must be new or empty.
 
     With `source`, the clean dataset's folder, files are copied from there and compared with the manifest's digests;
-    without, the undo store of `build --undo` is used. Every file has its digest before it gets its name; OutputError,
-    ChoiceError or DataError says why it cannot be, and `out` then holds nothing.
+    without, the undo store of `build --undo` is used. `cluster` is an engine's address, as for `build`. Every file has
+    its digest before it gets its name; OutputError, ChoiceError or DataError says why it cannot be, and `out` then
+    holds nothing.
     """
     poisoned, clean = Path(poisoned).absolute(), Path(out).absolute()
     root = None if source is None else Path(source).absolute()
@@ -76,7 +79,7 @@ def restore(
         work = _from_undo(records, poisoned)
         function = functools.partial(_undo_one, poisoned=poisoned, tree=clean / STAGING)
     _check_names(item.path for item in work)
-    with new_folder(clean, STAGING):
+    with on_cluster(cluster, jobs, poisoned), new_folder(clean, STAGING):
         for _ in for_each(function, work, job_count(jobs), "restoring" if progress else None):
             pass
     return RestoreResult(clean, len(work), sum(item.size for item in work), "undo" if root is None else "source")
