@@ -69,7 +69,7 @@ test-loaders: $(VENV)/.loaders
 
 # Engines and object stores of other machines, started here on loopback (see docs/scale.md).
 $(VENV)/.remote: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,dask,ray]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,dask,ray,s3]' 'moto[server]>=5.0'
 	touch $@
 
 test-remote: $(VENV)/.remote

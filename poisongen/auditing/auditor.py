@@ -30,6 +30,7 @@ from poisongen.auditing.undo_store import (
 from poisongen.cluster import on_cluster
 from poisongen.errors import ChoiceError
 from poisongen.files.foreign import Places
+from poisongen.files.stores import StorePath, in_memory, place
 from poisongen.parallel import job_count
 from poisongen.recipe.rules import Rules
 from poisongen.records.agreement import check_agreement
@@ -102,11 +103,12 @@ def audit(
     the report; OutputError if `out` is no finished build, ChoiceError or DataError if `source` is no dataset.
     """
     # Workers may live in another folder.
-    folder, root = Path(out).absolute(), None if source is None else Path(source).absolute()
+    folder, root = place(out).absolute(), None if source is None else place(source).absolute()
     if root is not None and not root.is_dir():
         raise ChoiceError(f"--source: {root} is not a folder; give the clean dataset")
-    with on_cluster(cluster, jobs, folder):
-        return _audit(folder, root, quick, allow, job_count(jobs), progress)
+    with on_cluster(cluster, jobs, None if isinstance(folder, StorePath) else folder):
+        workers = 1 if in_memory(folder, root) else job_count(jobs)
+        return _audit(folder, root, quick, allow, workers, progress)
 
 
 def _audit(

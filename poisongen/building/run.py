@@ -18,6 +18,7 @@ from poisongen.building.staging import Staging, open_staging
 from poisongen.cluster import on_cluster
 from poisongen.errors import ChoiceError, OutputError, PoisongenError
 from poisongen.files.store import LinkMode
+from poisongen.files.stores import StorePath, in_memory, place
 from poisongen.parallel import job_count
 from poisongen.recipe.model import Recipe
 from poisongen.records.standing import read_summary
@@ -86,10 +87,12 @@ def build(
         raise ChoiceError(f"--link: '{link}' is none of {', '.join(get_args(LinkMode))}")
     if undo and link == "symlink":
         raise OutputError("--undo: with --link symlink OUT would not hold the unchanged files; use --link auto or copy")
-    with on_cluster(cluster, jobs, root):
-        return _build(
-            recipe, None if root is None else Path(root), out, job_count(jobs), link, undo, force, strict, progress
-        )
+    source = None if root is None else place(root)
+    if in_memory(root, out) and cluster is not None:
+        raise ChoiceError("--cluster: no other process sees memory://; give a store or a folder")
+    with on_cluster(cluster, jobs, None if isinstance(source, StorePath) else source):
+        workers = 1 if in_memory(root, out) else job_count(jobs)
+        return _build(recipe, source, out, workers, link, undo, force, strict, progress)
 
 
 def _build(
@@ -105,8 +108,10 @@ def _build(
 ) -> BuildResult:
     prepared = prepare(recipe, root, jobs, progress)
     settled = prepared.rules.recipe
-    folder = default_out(settled) if out is None else Path(out)
+    folder = default_out(settled) if out is None else place(out)
     check_apart(prepared.root, folder)
+    if isinstance(folder, StorePath) and link in ("symlink", "hardlink"):
+        raise OutputError(f"--link {link}: an object store has no links; use --link auto")
     recipe_sha256 = settled.fingerprint()
     done = already_there(folder, recipe_sha256, prepared.files, force)
     if done is not None:

@@ -9,7 +9,7 @@ import click
 
 from poisongen.auditing.auditor import AuditReport, audit
 from poisongen.cli.help import Command
-from poisongen.cli.options import cluster_option
+from poisongen.cli.options import PlaceType, cluster_option
 from poisongen.printing import number_of, show, show_json
 from poisongen.source.label_like import one_line
 
@@ -18,8 +18,8 @@ _SHOWN_NAMES = 3
 
 
 @click.command("audit", cls=Command, example="poisongen audit poisoned/cityscapes-nn-0123abcd --source data/cityscapes")
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option("--source", type=click.Path(path_type=Path), help="The clean dataset: compare every file with it.")
+@click.argument("out", type=PlaceType())
+@click.option("--source", type=PlaceType(), help="The clean dataset: compare every file with it.")
 @click.option("--quick", is_flag=True, help="Check structure, and the digests of a few files only.")
 @click.option(
     "--allow",

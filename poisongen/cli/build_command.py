@@ -16,7 +16,7 @@ from poisongen.building.run import build, default_out, plan_build
 from poisongen.building.selection import pairs_as_data
 from poisongen.cards.making import OWN_README
 from poisongen.cli.help import Command
-from poisongen.cli.options import RECIPE_SECTIONS, cluster_option, recipe_from_options, recipe_options
+from poisongen.cli.options import RECIPE_SECTIONS, PlaceType, cluster_option, recipe_from_options, recipe_options
 from poisongen.printing import number_of, show, show_json
 from poisongen.recipe.model import Recipe
 from poisongen.source.label_like import one_line
@@ -32,7 +32,7 @@ from poisongen.source.label_like import one_line
     example="poisongen build --dataset voc --root VOCdevkit --strategy far --prl 27% --rate 0.05 --seed 7",
 )
 @recipe_options
-@click.option("--out", type=click.Path(path_type=Path), help="Default: poisoned/DATASET-STRATEGY-FINGERPRINT8.")
+@click.option("--out", type=PlaceType(), help="Default: poisoned/DATASET-STRATEGY-FINGERPRINT8.")
 @click.option(
     "--link",
     type=click.Choice(["auto", "hardlink", "symlink", "copy"]),

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from poisongen.cli.help import Command
-from poisongen.cli.options import cluster_option
+from poisongen.cli.options import PlaceType, cluster_option
 from poisongen.printing import number_of, show, show_json
 from poisongen.undo.restorer import restore
 
@@ -17,11 +17,9 @@ from poisongen.undo.restorer import restore
     cls=Command,
     example="poisongen restore poisoned/cityscapes-nn-0123abcd --out clean --source data/cityscapes",
 )
-@click.argument("poisoned", metavar="OUT", type=click.Path(path_type=Path))
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Where the clean dataset goes: a new folder."
-)
-@click.option("--source", type=click.Path(path_type=Path), help="The clean dataset that OUT was built from.")
+@click.argument("poisoned", metavar="OUT", type=PlaceType())
+@click.option("--out", required=True, type=PlaceType(), help="Where the clean dataset goes: a new folder.")
+@click.option("--source", type=PlaceType(), help="The clean dataset that OUT was built from.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes at work. Default: all cores.")
 @cluster_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
