@@ -16,6 +16,7 @@ import pickle
 import re
 import socket
 import threading
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextvars import ContextVar
@@ -36,7 +37,8 @@ Result = TypeVar("Result")
 FORMS = "dask://HOST:PORT, ray://HOST:PORT or ray://local"
 _PATIENCE = 60  # seconds until an engine must have answered, and must have a worker
 _LIVES = 3  # how often a worker of Ray's is started again; dask counts the losses of a piece of work itself
-_PIECE = 32  # items of each worker, after which their results are handed out together
+_PIECE = 8  # items of each worker whose results are handed out together at first; more when they take less than
+_SECONDS = 5.0
 _one_at_a_time = threading.Lock()  # a worker may have several threads; OpenCV, libjpeg and standard error are shared
 
 
@@ -115,7 +117,8 @@ Reached = tuple[int, Callable[[], Any]]
 @contextlib.contextmanager
 def _dask(url: str, place: str) -> Iterator[Reached]:
     distributed = _load("distributed", "dask")
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of it is told in one line
+    for name in ("asyncio", *(name for name in logging.root.manager.loggerDict if name.startswith("distributed"))):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what matters of it is told in one line
     try:
         client = distributed.Client(f"tcp://{place}", timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -247,6 +250,12 @@ def _streamed(engine: Engine, errands: Iterator[Any], workers: int) -> Generator
 
 def _in_pieces(engine: Engine, errands: Iterator[Any], workers: int) -> Generator[Any, None, None]:
     """Hand out results whenever a piece of the list is done; its workers stay for the next one."""
-    with engine.backend(), Parallel(n_jobs=workers, max_nbytes=None) as pool:
-        while piece := list(itertools.islice(errands, _PIECE * workers)):
+    size = _PIECE * workers
+    with engine.backend():  # not longer: between results, this process has work of its own
+        pool = Parallel(n_jobs=workers, max_nbytes=None)
+    with pool:
+        while piece := list(itertools.islice(errands, size)):
+            start = time.monotonic()
             yield from pool(piece)
+            if time.monotonic() - start < _SECONDS:
+                size *= 2

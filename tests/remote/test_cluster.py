@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -186,3 +189,33 @@ def test_ray_gives_the_same_build(scenes, local, tmp_path, poisongen):
     assert done.code == 0, done.err
     assert "raylet" not in done.out
     assert restore(tmp_path / "out", tmp_path / "clean", scenes, cluster="ray://local").files
+
+
+def test_a_scheduler_that_dies_is_one_line(scenes, tmp_path):
+    need("dask.distributed")
+    where = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard", "--host", "127.0.0.1"]
+    address = tmp_path / "scheduler.json"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    scheduler = subprocess.Popen([*where, "--port", "0", "--scheduler-file", address], **quiet)
+    while not address.exists() or not address.read_text():
+        time.sleep(0.05)
+    url = json.loads(address.read_text())["address"].replace("tcp://", "dask://")
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", "--no-dashboard", "--nthreads", "1", "--no-nanny"]
+    worker = subprocess.Popen([*command, url.replace("dask://", "tcp://")], **quiet)
+    begun = tmp_path / "out/.poisongen-build/state.json"
+    build_it = [sys.executable, "-m", "poisongen", "build", *map(str, SMALL_CITYSCAPES), "--cluster", url]
+    build_it += ["--root", scenes, "--out", tmp_path / "out"]
+    built = subprocess.Popen(build_it, stderr=subprocess.PIPE, text=True)
+    try:
+        while built.poll() is None and not begun.exists():
+            time.sleep(0.01)
+        scheduler.kill()
+        _, said = built.communicate(timeout=60)
+    finally:
+        for process in (scheduler, worker, built):
+            process.kill()
+            process.wait()
+    assert built.returncode == 2
+    assert said.count("\n") == 1
+    assert "the same command goes on" in said
+    assert build(RECIPE, scenes, tmp_path / "out", jobs=1).counts["poisoned"]

@@ -101,7 +101,7 @@ def bucket(proxy):
 @pytest.fixture
 def memory():
     need("fsspec")
-    yield f"memory://b{uuid.uuid4().hex}"
+    return f"memory://b{uuid.uuid4().hex}"
 
 
 def _everything(url, scenes, local, jobs):
