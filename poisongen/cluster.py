@@ -35,7 +35,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 FORMS = "dask://HOST:PORT, ray://HOST:PORT or ray://local"
-_PATIENCE = 60  # seconds until an engine must have answered, and must have a worker
+_ANSWER, _PATIENCE = 15, 60  # seconds until an engine must have answered, and until it must have a worker
 _LIVES = 3  # how often a worker of Ray's is started again; dask counts the losses of a piece of work itself
 _PIECE = 8  # items of each worker whose results are handed out together at first; more when they take less than
 _SECONDS = 5.0
@@ -120,7 +120,7 @@ def _dask(url: str, place: str) -> Iterator[Reached]:
     for name in ("asyncio", *(name for name in logging.root.manager.loggerDict if name.startswith("distributed"))):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what matters of it is told in one line
     try:
-        client = distributed.Client(f"tcp://{place}", timeout=_PATIENCE, set_as_default=False)
+        client = distributed.Client(f"tcp://{place}", timeout=_ANSWER, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ChoiceError(f"--cluster: no dask scheduler answers at {url} ({_first_line(error)})") from None
     try:

@@ -163,7 +163,7 @@ def test_workers_that_cannot_see_the_folder(dask_url, tmp_path, monkeypatch):
 )
 def test_addresses_where_nothing_is(url, said, scenes, poisongen, monkeypatch):
     need("dask.distributed")
-    monkeypatch.setattr("poisongen.cluster._PATIENCE", 2)
+    monkeypatch.setattr("poisongen.cluster._ANSWER", 2)
     done = poisongen("build", *SMALL_CITYSCAPES, "--root", scenes, "--out", "out", "--cluster", url)
     assert done.code == 2
     assert said in done.err
