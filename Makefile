@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-train test-loaders check clean
+.PHONY: demo test test-slow test-train test-loaders test-remote check clean
 .PHONY: coverage docs
 
 $(VENV)/.base: pyproject.toml
@@ -33,11 +33,11 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow" --ignore tests/remote
 
 # What takes longer: the slow tests, and those of the victim models, for which PyTorch is installed (several GB).
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 -m slow --ignore tests/victim
+	$(BIN)/python -m pytest -n 2 -m slow --ignore tests/victim --ignore tests/remote
 
 $(VENV)/.train: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,train]' torchmetrics
@@ -66,6 +66,14 @@ $(VENV)/.loaders: $(VENV)/.train
 
 test-loaders: $(VENV)/.loaders
 	POISONGEN_NEEDS_LOADERS=1 $(BIN)/python -m pytest -n 2 tests/loaders
+
+# Engines and object stores of other machines, started here on loopback (see docs/scale.md).
+$(VENV)/.remote: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,dask,ray,s3]' 'moto[server]>=5.0'
+	touch $@
+
+test-remote: $(VENV)/.remote
+	POISONGEN_NEEDS_REMOTE=1 $(BIN)/python -m pytest tests/remote
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -23,6 +23,7 @@ from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from tqdm import tqdm
 
+from poisongen.cluster import current_engine, spread_far
 from poisongen.errors import ChoiceError, OutputError
 
 Item = TypeVar("Item")
@@ -42,7 +43,9 @@ class _Failed:
 
 
 def job_count(jobs: int | None) -> int:
-    """Return how many workers to use: the number given, else one for each core this process may use. ChoiceError."""
+    """Return how many workers to use: the number given, else an engine's, else one for each core that this process
+    may use. ChoiceError.
+    """
     if jobs is not None:
         try:
             number = operator.index(jobs)
@@ -51,6 +54,8 @@ def job_count(jobs: int | None) -> int:
         if isinstance(jobs, bool) or number < 1:
             raise ChoiceError(f"--jobs: {jobs!r} must be a whole number of at least 1")
         return number
+    if (engine := current_engine()) is not None:
+        return max(2, engine.workers)  # 1 is for what this process does itself
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -85,7 +90,8 @@ def _end_with(main_process: int) -> None:
 def for_each(
     function: Callable[[Item], Result], items: Sequence[Item], jobs: int, progress: str | None = None
 ) -> Iterator[Result]:
-    """Yield function(item) for every item, in the items' order, computed by `jobs` processes.
+    """Yield function(item) for every item, in the items' order, computed by `jobs` processes, or by the engine of
+    `on_cluster` if there is one.
 
     `progress` names a bar on standard error, which is drawn on a terminal only. The first error of the function comes
     out as it is, after the items already begun are done. OutputError if a worker was killed. With one job everything
@@ -100,11 +106,18 @@ def for_each(
         unit="",
     )
     with bar:
-        results = _here(function, items) if jobs == 1 or len(items) < 2 else _spread(function, items, jobs)
+        results = _results(function, items, jobs)
         with contextlib.closing(results):
             for result in results:
                 yield result
                 bar.update()
+
+
+def _results(function: Callable[[Item], Result], items: Sequence[Item], jobs: int) -> Generator[Result, None, None]:
+    if jobs == 1 or len(items) < 2:
+        return _here(function, items)
+    engine = current_engine()
+    return _spread(function, items, jobs) if engine is None else spread_far(engine, function, items)
 
 
 def _here(function: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result, None, None]:

@@ -27,8 +27,10 @@ from poisongen.auditing.undo_store import (
     check_undo_index,
     kept_alone,
 )
+from poisongen.cluster import on_cluster
 from poisongen.errors import ChoiceError
 from poisongen.files.foreign import Places
+from poisongen.files.stores import StorePath, in_memory, place
 from poisongen.parallel import job_count
 from poisongen.recipe.rules import Rules
 from poisongen.records.agreement import check_agreement
@@ -89,19 +91,29 @@ def audit(
     quick: bool = False,
     allow: Sequence[str] = (),
     jobs: int | None = None,
+    cluster: str | None = None,
     progress: bool = False,
 ) -> AuditReport:
     """Check the poisoned dataset in `out` against its records and recipe, and against `source` if that is given.
 
     `source` is the clean dataset's folder. `quick` checks records, names and sizes, and the digests of a few files
     only. `allow` are patterns, relative to `out` (`*` stands for '/', too), for files that a trainer may have added:
-    they are named and no fault. Nothing outside `out` and `source` is read, nothing is written. Faults are part of the
-    report; OutputError if `out` is no finished build, ChoiceError or DataError if `source` is no dataset.
+    they are named and no fault. `cluster` is an
+    engine's address, as for `build`. Nothing outside `out` and `source` is read, nothing is written. Faults are part of
+    the report; OutputError if `out` is no finished build, ChoiceError or DataError if `source` is no dataset.
     """
     # Workers may live in another folder.
-    folder, root = Path(out).absolute(), None if source is None else Path(source).absolute()
+    folder, root = place(out).absolute(), None if source is None else place(source).absolute()
     if root is not None and not root.is_dir():
         raise ChoiceError(f"--source: {root} is not a folder; give the clean dataset")
+    with on_cluster(cluster, jobs, None if isinstance(folder, StorePath) else folder):
+        workers = 1 if in_memory(folder, root) else job_count(jobs)
+        return _audit(folder, root, quick, allow, workers, progress)
+
+
+def _audit(
+    folder: Path, root: Path | None, quick: bool, allow: Sequence[str], jobs: int, progress: bool
+) -> AuditReport:
     findings = Findings()
     like: tuple[str, ...] = ()
     records = load_records(folder, findings)
@@ -144,7 +156,7 @@ def audit(
             by_path = {line.path: line for line in undo if line.path in alone}
             skips = with_store(check_names(records, full.index, full.whole, rules, findings), by_path)
         if not quick:
-            check_contents(records, index, full, undo, skips, odd, places, rules, job_count(jobs), progress, findings)
+            check_contents(records, index, full, undo, skips, odd, places, rules, jobs, progress, findings)
     if quick:
         findings.note(f"contents of files, but for the digests of {QUICK_FILES} of them: this was a quick audit")
     if quick or rules is None:

@@ -19,6 +19,7 @@ from poisongen.auditing.taking import check_order
 from poisongen.auditing.undo_store import check_undo_line, lines_of, put_back
 from poisongen.datasets.base import Index
 from poisongen.files.foreign import LinkNotFollowedError, Places, Refused, open_out, sha256_of
+from poisongen.files.stores import reading_once
 from poisongen.parallel import for_each
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import LinkRecord, SampleRecord
@@ -47,6 +48,7 @@ class Job:
     check: Callable[[Places, Rules], Done]
 
 
+@reading_once
 def _do(job: Job, places: Places, rules: Rules) -> Done:
     """Do one job in a worker. A check that breaks off on hostile data is a fault, and not the end of the audit."""
     try:

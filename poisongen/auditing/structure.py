@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -203,7 +204,7 @@ def _check_same(link: LinkRecord, source: str, places: Places, rules: Rules, fin
         findings.test("source", good, source, f"source sha256 {link.source_sha256}", digest)
         return
     with open_out(places, link.path, source) as file, (places.root / source).open("rb") as other:
-        same = os.path.samestat(os.fstat(file.fileno()), os.fstat(other.fileno())) or _same_bytes(file, other)
+        same = _is_one_file(file, other) or _same_bytes(file, other)
     if not same and _same_picture(link, source, places, rules):
         findings.reencoded.add(link.path)
         return
@@ -223,6 +224,12 @@ def _same_picture(link: LinkRecord, source: str, places: Places, rules: Rules) -
         return False
     alike = one is not None and other is not None and pixels_sha256(one) == pixels_sha256(other)
     return alike and is_only_reencoded(data, before, rules.classes, link.path)
+
+
+def _is_one_file(one: BinaryIO, other: BinaryIO) -> bool:
+    if isinstance(one, io.BytesIO) or isinstance(other, io.BytesIO):  # from a store
+        return False
+    return os.path.samestat(os.fstat(one.fileno()), os.fstat(other.fileno()))
 
 
 def _same_bytes(one: BinaryIO, other: BinaryIO) -> bool:

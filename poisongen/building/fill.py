@@ -19,6 +19,7 @@ from poisongen.building.tables import write_table
 from poisongen.datasets.base import Sample
 from poisongen.errors import DataError, OutputError
 from poisongen.files.store import LinkMode
+from poisongen.files.stores import StorePath
 from poisongen.parallel import for_each
 from poisongen.records.algorithms import RECORDS
 from poisongen.records.manifest import bytes_sha256
@@ -131,7 +132,8 @@ def _make_links(
     """Link every file that no task has, write the few files that build makes, and return their records."""
     entries: list[dict[str, Any]] = []
     work = functools.partial(_link_one, staging=staging, root=prepared.root, mode=link)
-    for _ in for_each(work, plan.links, 1, "linking" if progress else None):
+    far = isinstance(staging.out, StorePath) or isinstance(prepared.root, StorePath)
+    for _ in for_each(work, plan.links, jobs if far else 1, "linking" if progress else None):
         pass
     for item in plan.links:
         entry: dict[str, Any] = {"path": item.path, "source": item.source, "size": item.size}

@@ -12,6 +12,7 @@ from typing import Any
 from poisongen.building.bordering import Bordering
 from poisongen.building.staging import check_only_ours
 from poisongen.errors import OutputError
+from poisongen.files.stores import StorePath
 from poisongen.records.inventory import card_sizes, written_sizes
 from poisongen.records.manifest import FOLDER, SUMMARY
 from poisongen.records.standing import look_at, read_summary
@@ -53,6 +54,8 @@ def already_there(out: Path, recipe_sha256: str, files: Sequence[SourceFile], fo
     `files` are the source's. Its `put_back` says how many files it has lost.
     """
     standing = look_at(out)
+    if force and isinstance(out, StorePath) and standing.kind in ("finished", "unfinished"):
+        raise OutputError(f"--force: {out}: on an object store nothing is replaced; remove it, or choose another")
     if standing.kind == "foreign":
         raise OutputError(f"--out: {out} holds files that poisongen did not write ({standing.example}); choose another")
     if standing.kind == "finished" and not force:
@@ -84,6 +87,7 @@ def result_of(out: Path) -> BuildResult:
 def lost_files(out: Path) -> list[str]:
     """Return the files of a finished build that are not there; OutputError for one of another size than it had."""
     lost = []
+    there: dict[str, int] = {}
     try:
         sizes = written_sizes(out)
     except OutputError as error:
@@ -91,6 +95,13 @@ def lost_files(out: Path) -> list[str]:
     if "undo" in read_summary(out):
         sizes.setdefault(INDEX, None)
     for path, size in sorted(sizes.items()):
+        if isinstance(out, StorePath):
+            there = there or {name: entry["size"] for name, entry in out.files().items()}
+            if path not in there:
+                lost.append(path)
+            elif size not in (None, there[path]):
+                raise OutputError(f"--out: {out / path} has {there[path]} bytes, not {size}; remove it and build again")
+            continue
         try:
             facts = (out / path).stat()  # a link counts as what it leads to
         except (FileNotFoundError, NotADirectoryError):

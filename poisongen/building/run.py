@@ -15,8 +15,10 @@ from poisongen.building.finished import BuildResult, already_there, lost_files, 
 from poisongen.building.plan import Plan, make_plan
 from poisongen.building.prepared import Prepared, prepare
 from poisongen.building.staging import Staging, open_staging
+from poisongen.cluster import on_cluster
 from poisongen.errors import ChoiceError, OutputError, PoisongenError
 from poisongen.files.store import LinkMode
+from poisongen.files.stores import StorePath, in_memory, place
 from poisongen.parallel import job_count
 from poisongen.recipe.model import Recipe
 from poisongen.records.standing import read_summary
@@ -34,12 +36,14 @@ def plan_build(
     root: Path | None = None,
     *,
     jobs: int | None = None,
+    cluster: str | None = None,
     strict: bool = False,
     progress: bool = False,
 ) -> tuple[Prepared, Plan]:
     """Return what `build` would do, without writing anything (`--dry-run`)."""
-    prepared = prepare(recipe, root, job_count(jobs), progress)
-    return prepared, _plan(prepared, job_count(jobs), strict, progress)
+    with on_cluster(cluster, jobs, root):
+        prepared = prepare(recipe, root, job_count(jobs), progress)
+        return prepared, _plan(prepared, job_count(jobs), strict, progress)
 
 
 def _plan(prepared: Prepared, jobs: int, strict: bool, progress: bool, early: Early | None = None) -> Plan:
@@ -62,6 +66,7 @@ def build(
     out: Path | str | None = None,
     *,
     jobs: int | None = None,
+    cluster: str | None = None,
     link: LinkMode = "auto",
     undo: bool = False,
     force: bool = False,
@@ -72,7 +77,8 @@ def build(
 
     `recipe` is a Recipe, or its choices as a mapping (keys as the options of `poisongen build`). `root` is the
     clean dataset, `out` the folder to write; both have the command's defaults. `jobs` processes work at once
-    (default: all cores). `undo` keeps in OUT what `restore` needs to work without the source. `strict` makes an
+    (default: all cores), or the workers of an engine at `cluster` (`dask://HOST:PORT`, `ray://HOST:PORT`,
+    `ray://local`). `undo` keeps in OUT what `restore` needs to work without the source. `strict` makes an
     error of label-like files that nothing rewrites: else OUT goes without them. An interrupted build is taken up
     where it stopped, and a finished one that has lost files gets them back. PoisongenError says what is wrong with
     recipe, source or output; OUT then holds nothing under a final name but what was there before.
@@ -81,10 +87,31 @@ def build(
         raise ChoiceError(f"--link: '{link}' is none of {', '.join(get_args(LinkMode))}")
     if undo and link == "symlink":
         raise OutputError("--undo: with --link symlink OUT would not hold the unchanged files; use --link auto or copy")
-    prepared = prepare(recipe, None if root is None else Path(root), job_count(jobs), progress)
+    source = None if root is None else place(root)
+    if in_memory(root, out) and cluster is not None:
+        raise ChoiceError("--cluster: no other process sees memory://; give a store or a folder")
+    with on_cluster(cluster, jobs, None if isinstance(source, StorePath) else source):
+        workers = 1 if in_memory(root, out) else job_count(jobs)
+        return _build(recipe, source, out, workers, link, undo, force, strict, progress)
+
+
+def _build(
+    recipe: Recipe | Mapping[str, Any],
+    root: Path | None,
+    out: Path | str | None,
+    jobs: int,
+    link: LinkMode,
+    undo: bool,
+    force: bool,
+    strict: bool,
+    progress: bool,
+) -> BuildResult:
+    prepared = prepare(recipe, root, jobs, progress)
     settled = prepared.rules.recipe
-    folder = default_out(settled) if out is None else Path(out)
+    folder = default_out(settled) if out is None else place(out)
     check_apart(prepared.root, folder)
+    if isinstance(folder, StorePath) and link in ("symlink", "hardlink"):
+        raise OutputError(f"--link {link}: an object store has no links; use --link auto")
     recipe_sha256 = settled.fingerprint()
     done = already_there(folder, recipe_sha256, prepared.files, force)
     if done is not None:
@@ -96,10 +123,10 @@ def build(
     with _disk_errors(folder), open_staging(folder, recipe_sha256) as staging:
         afresh = staging.begin()
         if staging.ready:
-            _plan(prepared, job_count(jobs), strict, progress)
+            _plan(prepared, jobs, strict, progress)
         else:
-            plan = _plan_and_begin(staging, afresh, prepared, link, job_count(jobs), strict, progress)
-            fill(staging, prepared, plan, link, job_count(jobs), progress, undo)
+            plan = _plan_and_begin(staging, afresh, prepared, link, jobs, strict, progress)
+            fill(staging, prepared, plan, link, jobs, progress, undo)
         staging.publish()
     put_back = 0 if done is None else done.put_back
     result = replace(result_of(folder), put_back=put_back, bordering=prepared.bordering)

@@ -33,10 +33,13 @@ from poisongen.files.inside import (
     write_inside,
 )
 from poisongen.files.store import PlaceMode, place_link
+from poisongen.files.stores import StorePath
+from poisongen.files.stores_journal import piece_writer, read_pieces
 from poisongen.records.inventory import explained_paths, files_below
 from poisongen.records.manifest import FOLDER, SUMMARY, SampleRecord, json_line
 from poisongen.records.standing import STAGING, STATE, is_summary, read_mapping
 
+_PIECES = "journal"
 _TREE, _JOURNAL, _READY, _LOCK, _OLD = "tree", "journal.jsonl", "ready", "lock", "old"
 _LARGEST_JOURNAL = 2**32  # bytes
 
@@ -50,14 +53,15 @@ class Staging:
     def __init__(self, out: Path, recipe_sha256: str) -> None:
         self.out = out
         self.folder = out.absolute() / STAGING  # workers may live in another folder
-        self.tree = self.folder / _TREE
+        self.tree = self.out if isinstance(out, StorePath) else self.folder / _TREE
         self._recipe_sha256 = recipe_sha256
+        self._fresh = False  # whether all below an OUT on a store is this build's
         self._made: tuple[Path, ...] = ()  # folders above OUT, and OUT, that this build made, the deepest first
 
     @classmethod
     def at_tree(cls, tree: Path) -> Staging:
         """Return a worker's view of the staging folder: for `link` and `write` only."""
-        return cls(tree.parent.parent, "")
+        return cls(tree if isinstance(tree, StorePath) else tree.parent.parent, "")
 
     @property
     def ready(self) -> bool:
@@ -73,6 +77,9 @@ class Staging:
 
     def make(self) -> None:
         """Make OUT, what lacks above it, and the staging folder."""
+        if isinstance(self.out, StorePath):
+            self._fresh = not read_mapping(self.out, f"{FOLDER}/{SUMMARY}")
+            return
         above = (self.out.absolute(), *self.out.absolute().parents)
         self._made = tuple(itertools.takewhile(lambda folder: not folder.exists(), above))
         self.out.mkdir(parents=True, exist_ok=True)
@@ -82,9 +89,11 @@ class Staging:
         """Start afresh (True), or go on with what an interrupted build of the same recipe left."""
         afresh = read_mapping(self.folder, STATE).get("recipe_sha256") != self._recipe_sha256
         if afresh:
-            for name in (_READY, _JOURNAL, STATE, _TREE):
+            for name in (_READY, _JOURNAL, STATE, _TREE, _PIECES):
                 remove_inside(self.folder, name)
             write_inside(self.folder, STATE, json_line({"recipe_sha256": self._recipe_sha256}).encode())
+        if isinstance(self.out, StorePath):
+            return afresh
         make_folder(self.folder, _TREE)
         if (self.tree / FOLDER).is_symlink():  # never made by a build, and expected labels go there early
             remove_inside(self.tree, FOLDER)
@@ -98,7 +107,10 @@ class Staging:
         if size_of(self.folder, _JOURNAL) is None:
             return
         try:
-            lines = read_inside(self.folder, _JOURNAL, _LARGEST_JOURNAL).split(b"\n")
+            text = read_inside(self.folder, _JOURNAL, _LARGEST_JOURNAL)
+            if isinstance(self.folder, StorePath):
+                text += b"".join(read_pieces(self.folder / _PIECES))
+            lines = text.split(b"\n")
         except Refused as refused:
             raise OutputError(f"{self.folder / _JOURNAL}: {refused}; remove {self.folder} and start again") from None
         for number, line in enumerate(lines[:-1], 1):
@@ -123,6 +135,11 @@ class Staging:
     def journal_writer(self, keep: list[dict[str, Any]]) -> Iterator[Callable[[Mapping[str, Any]], None]]:
         """Rewrite the journal with the entries to keep, and give a function that adds one more."""
         write_inside(self.folder, _JOURNAL, "".join(json_line(entry) for entry in keep).encode())
+        if isinstance(self.folder, StorePath):
+            remove_inside(self.folder, _PIECES)  # what of them counts has just been written
+            with piece_writer(self.folder / _PIECES) as piece:
+                yield lambda entry: piece(json_line(entry).encode())
+            return
         with append_inside(self.folder, _JOURNAL) as file:
 
             def add(entry: Mapping[str, Any]) -> None:
@@ -141,13 +158,16 @@ class Staging:
 
     def drop_unknown(self, known: set[str]) -> None:
         """Remove from the tree what an interrupted build of another source may have left there."""
-        for path in list(files_below(self.tree, "")):
+        for path in list(files_below(self.tree, STAGING)):
             if path not in known:
                 remove_inside(self.tree, path)
 
     def publish(self) -> None:
         """Rename the finished tree into OUT, replacing an earlier build's files; poisongen/ comes last."""
         write_inside(self.folder, _READY, b"")
+        if isinstance(self.out, StorePath):  # every file has its name; this makes it a finished build
+            remove_inside(self.out, STAGING)
+            return
         names = sorted((entry.name for entry in self.tree.iterdir()), key=lambda name: (name == FOLDER, name))
         check_folder(self.tree, FOLDER)
         if names and FOLDER not in names:
@@ -164,6 +184,9 @@ class Staging:
     def discard(self) -> None:
         """Remove the staging folder, OUT if that leaves it empty, and what was made above it."""
         with contextlib.suppress(OSError):
+            if isinstance(self.out, StorePath) and self._fresh:
+                for path in list(files_below(self.out, STAGING)):
+                    remove_inside(self.out, path)
             remove_inside(self.out, STAGING)
             for folder in self._made or (self.out,):
                 folder.rmdir()
@@ -178,6 +201,9 @@ def open_staging(out: Path, recipe_sha256: str) -> Iterator[Staging]:
         staging.check()  # a lock, say, that is a link would be opened, and perhaps emptied, where it leads
     except OSError as error:
         raise OutputError(f"--out: {error.filename or out} cannot be made ({error.strerror})") from None
+    if isinstance(out, StorePath):  # a store has no locks that end with who holds them
+        yield staging
+        return
     lock = FileLock(staging.folder / _LOCK)
     try:
         lock.acquire(timeout=0)

@@ -19,6 +19,7 @@ from poisongen.datasets.base import Index, Problem, Sample, victim_mask
 from poisongen.errors import DataError
 from poisongen.files.images import Header, header
 from poisongen.files.orientation import AS_STORED, orientation
+from poisongen.files.stores import reading_once
 from poisongen.parallel import for_each
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import Role
@@ -65,6 +66,7 @@ class Errand:
     place: Workplace | None = None
 
 
+@reading_once
 def survey_sample(errand: Errand, root: Path, rules: Rules) -> Surveyed:
     """Read one sample's labels and its image; what is wrong with them is part of the answer.
 

@@ -9,6 +9,7 @@ import click
 
 from poisongen.auditing.auditor import AuditReport, audit
 from poisongen.cli.help import Command
+from poisongen.cli.options import PlaceType, cluster_option
 from poisongen.printing import number_of, show, show_json
 from poisongen.source.label_like import one_line
 
@@ -17,8 +18,8 @@ _SHOWN_NAMES = 3
 
 
 @click.command("audit", cls=Command, example="poisongen audit poisoned/cityscapes-nn-0123abcd --source data/cityscapes")
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option("--source", type=click.Path(path_type=Path), help="The clean dataset: compare every file with it.")
+@click.argument("out", type=PlaceType())
+@click.option("--source", type=PlaceType(), help="The clean dataset: compare every file with it.")
 @click.option("--quick", is_flag=True, help="Check structure, and the digests of a few files only.")
 @click.option(
     "--allow",
@@ -27,6 +28,7 @@ _SHOWN_NAMES = 3
     help="Files that a trainer may have added, such as '*.cache' or data.yaml; * stands for '/', too. Repeatable.",
 )
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes at work. Default: all cores.")
+@cluster_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def command(
@@ -36,13 +38,14 @@ def command(
     quick: bool,
     allow: tuple[str, ...],
     jobs: int | None,
+    cluster: str | None,
     as_json: bool,
 ) -> None:
     """Check the poisoned dataset in OUT against its manifest, and against its source if that is given.
 
     Exit status 0: no fault; 1: faults were found; 2: OUT is no finished build.
     """
-    report = audit(out, source, quick=quick, allow=allow, jobs=jobs, progress=True)
+    report = audit(out, source, quick=quick, allow=allow, jobs=jobs, cluster=cluster, progress=True)
     if as_json:
         show_json(report.as_json())
     else:

@@ -16,7 +16,7 @@ from poisongen.building.run import build, default_out, plan_build
 from poisongen.building.selection import pairs_as_data
 from poisongen.cards.making import OWN_README
 from poisongen.cli.help import Command
-from poisongen.cli.options import RECIPE_SECTIONS, recipe_from_options, recipe_options
+from poisongen.cli.options import RECIPE_SECTIONS, PlaceType, cluster_option, recipe_from_options, recipe_options
 from poisongen.printing import number_of, show, show_json
 from poisongen.recipe.model import Recipe
 from poisongen.source.label_like import one_line
@@ -27,12 +27,12 @@ from poisongen.source.label_like import one_line
     cls=Command,
     sections={
         **RECIPE_SECTIONS,
-        "Output": ("out", "link", "jpeg", "undo", "dry_run", "strict", "force", "as_json", "jobs"),
+        "Output": ("out", "link", "jpeg", "undo", "dry_run", "strict", "force", "as_json", "jobs", "cluster"),
     },
     example="poisongen build --dataset voc --root VOCdevkit --strategy far --prl 27% --rate 0.05 --seed 7",
 )
 @recipe_options
-@click.option("--out", type=click.Path(path_type=Path), help="Default: poisoned/DATASET-STRATEGY-FINGERPRINT8.")
+@click.option("--out", type=PlaceType(), help="Default: poisoned/DATASET-STRATEGY-FINGERPRINT8.")
 @click.option(
     "--link",
     type=click.Choice(["auto", "hardlink", "symlink", "copy"]),
@@ -43,10 +43,12 @@ from poisongen.source.label_like import one_line
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
 @click.option("--force", is_flag=True, help="Replace what an earlier build wrote there, and nothing else.")
 @click.option("--strict", is_flag=True, help="Refuse where label-like files of changed samples would be left out.")
+@cluster_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     root: Path | None,
     jobs: int | None,
+    cluster: str | None,
     out: Path | None,
     link: Any,
     undo: bool,
@@ -59,14 +61,16 @@ def command(
     """Write a poisoned dataset from a clean one."""
     recipe = recipe_from_options(options)
     if dry_run:
-        prepared, plan = plan_build(recipe, root, jobs=jobs, strict=strict, progress=True)
+        prepared, plan = plan_build(recipe, root, jobs=jobs, cluster=cluster, strict=strict, progress=True)
         folder = out or default_out(prepared.rules.recipe)
         if as_json:
             show_json(_plan_json(plan, folder) | _bordering_json(prepared.bordering))
         else:
             show(_plan_text(plan, folder, prepared.rules.recipe) + _bordering_text(prepared.bordering))
         return
-    result = build(recipe, root, out, jobs=jobs, link=link, undo=undo, force=force, strict=strict, progress=True)
+    result = build(
+        recipe, root, out, jobs=jobs, cluster=cluster, link=link, undo=undo, force=force, strict=strict, progress=True
+    )
     if as_json:
         show_json(_result_json(result) | _bordering_json(result.bordering))
     else:

@@ -15,6 +15,7 @@ from poisongen.attack.triggers import trigger_kinds
 from poisongen.attack.triggers.pictures import PRESETS
 from poisongen.datasets import layouts
 from poisongen.errors import ChoiceError
+from poisongen.files.stores import place
 from poisongen.recipe.model import Recipe, make_recipe, read_recipe_file
 from poisongen.recipe.trigger_files import KeptPicture, load_trigger
 
@@ -38,6 +39,16 @@ class Named(click.Option):
     def with_names(self, text: str) -> str:
         """Return a text with the names for `NAMES`."""
         return text.replace("NAMES", ", ".join(self._names()))
+
+
+class PlaceType(click.ParamType[Path]):
+    """A folder on disk, or on an object store (s3://BUCKET/FOLDER)."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the folder."""
+        return place(value)
 
 
 _RECIPE_OPTIONS: list[Callable[[Any], Any]] = [
@@ -149,8 +160,12 @@ cache_option = click.option(
     "--cache", type=click.Choice(["gpu", "ram", "none"]), help="Where the decoded set is kept. Default: by size."
 )
 
+cluster_option = click.option(
+    "--cluster", metavar="URL", help="Workers of an engine instead: dask://HOST:PORT, ray://HOST:PORT, ray://local."
+)
+
 _SHARED = [
-    click.option("--root", type=click.Path(path_type=Path), help="The clean dataset's folder."),
+    click.option("--root", type=PlaceType(), help="The clean dataset's folder."),
     click.option("--jobs", type=click.IntRange(min=1), help="Processes at work. Default: all cores."),
 ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from poisongen.cli.help import Command
-from poisongen.cli.options import Named
+from poisongen.cli.options import Named, cluster_option
 from poisongen.datasets import layouts
 from poisongen.printing import show, show_json
 from poisongen.scanning.findings import Findings
@@ -28,6 +28,7 @@ from poisongen.scanning.truth import Truth
 @click.option("--sheet", type=click.Path(path_type=Path), help="Draw the trigger and the suspects: a PNG.")
 @click.option("--truth", is_flag=True, help="ROOT is a build of ours: score the findings against its manifest.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes at work. Default: all cores.")
+@cluster_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     root: Path,
@@ -37,6 +38,7 @@ def command(
     sheet: Path | None,
     truth: bool,
     jobs: int | None,
+    cluster: str | None,
     as_json: bool,
 ) -> int:
     """Say of the dataset in ROOT, by its images and labels alone, whether and how it is poisoned.
@@ -44,7 +46,9 @@ def command(
     No manifest is read, nothing is written into ROOT, and no GPU or downloaded weights are needed. The exit status is
     0 where nothing was found, 1 where something was. Needs scikit-learn (the extra `scan`).
     """
-    result = scan(root, dataset, split=split, out=out, sheet=sheet, truth=truth, jobs=jobs, progress=True)
+    result = scan(
+        root, dataset, split=split, out=out, sheet=sheet, truth=truth, jobs=jobs, cluster=cluster, progress=True
+    )
     findings = result.findings
     if as_json:
         document = findings.as_json()

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel
 
 from poisongen.errors import DataError
+from poisongen.files.stores import StorePath
 
 LARGEST_JSON = 32 * 2**20  # bytes; a recipe embeds its trigger
 LARGEST_YAML = 2**20  # bytes; YAML is read slowly
@@ -62,17 +63,23 @@ def parse_yaml(text: str) -> Any:
     return yaml.load(text, Loader=_PlainLoader)  # noqa: S506  a subclass of SafeLoader
 
 
+def _as_text(path: object, data: bytes, largest: int) -> str:
+    if len(data) > largest:
+        raise DataError(path, f"larger than {largest} bytes, which no such file is")
+    return data.decode("utf-8-sig")
+
+
 def read_text(path: Path, largest: int) -> str:
     """Return a text file's content; DataError if it is missing, unreadable, too large or not UTF-8."""
     try:
+        if isinstance(path, StorePath):
+            return _as_text(path, path.read_bytes(), largest)
         # Not to wait for a writer where a named pipe lies; what a pipe with a writer holds is read.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         with os.fdopen(handle, "rb") as file:
             os.set_blocking(handle, True)
             data = file.read(largest + 1)
-        if len(data) > largest:
-            raise DataError(path, f"larger than {largest} bytes, which no such file is")
-        return data.decode("utf-8-sig")
+        return _as_text(path, data, largest)
     except OSError as error:
         raise DataError(path, f"cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from poisongen.errors import DataError
 from poisongen.files import jpeg, png
 from poisongen.files.inside import LARGEST_FILE, Refused, open_inside, read_inside
+from poisongen.files.stores import StorePath
 
 __all__ = ["LARGEST_FILE", "Refused", "open_inside", "read_inside"]  # these come from there
 
@@ -91,7 +92,7 @@ def open_out(places: Places, path: str, source: str | None) -> Iterator[BinaryIO
 def read_out(places: Places, path: str, source: str | None) -> bytes:
     """Return the bytes of a file of OUT; see `open_out`. Refused also for one too large for a picture."""
     with open_out(places, path, source) as file:
-        size = os.fstat(file.fileno()).st_size
+        size = 0 if isinstance(places.out, StorePath) else os.fstat(file.fileno()).st_size
         if size > LARGEST_FILE:
             raise Refused(f"larger than {LARGEST_FILE} bytes")
         return file.read(LARGEST_FILE)
@@ -130,6 +131,10 @@ def walk(folder: Path) -> Iterator[tuple[str, Entry]]:
 
     A folder that cannot be read is yielded as "other".
     """
+    if isinstance(folder, StorePath):
+        for path, known in folder.files().items():
+            yield path, Entry("file", known["size"], (0, hash(path)), 0o644)
+        return
     waiting = [""]
     while waiting:
         prefix = waiting.pop()

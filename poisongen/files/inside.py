@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from poisongen.errors import OutputError
+from poisongen.files.stores import StorePath
 
 LARGEST_FILE = 2**30  # bytes that are read into memory at once
 
@@ -125,6 +126,9 @@ def enter(folder: Path, path: str = "", *, make: bool = False) -> Iterator[int]:
 
 def make_folder(folder: Path, path: str) -> Path:
     """Make folder/path and return it; OutputError where a part of it is a link or no folder."""
+    if isinstance(folder, StorePath):
+        _legal(folder, path)
+        return folder / path
     with enter(folder, path, make=True):
         return folder / path
 
@@ -134,13 +138,13 @@ def check_file(folder: Path, path: str) -> None:
     facts = _look(folder, path)
     if facts is not None and not stat.S_ISREG(facts.st_mode):
         raise _strange(folder / path, _word(facts.st_mode))
-    if facts is not None and facts.st_nlink > 1:
+    if facts is not None and not isinstance(folder, StorePath) and facts.st_nlink > 1:
         raise _strange(folder / path, "a file with another name elsewhere (a hard link)")
 
 
 def check_folder(folder: Path, path: str) -> None:
     """Refuse what is neither missing nor a plain folder. OutputError."""
-    facts = _look(folder, path)
+    facts = None if isinstance(folder, StorePath) else _look(folder, path)
     if facts is not None and not stat.S_ISDIR(facts.st_mode):
         raise _strange(folder / path, _word(facts.st_mode))
 
@@ -149,6 +153,9 @@ def _look(folder: Path, path: str) -> os.stat_result | None:
     """Return what stands at folder/path, None for nothing; OutputError where a part above it is a link."""
     above, name = _split(folder, path)
     try:
+        if isinstance(folder, StorePath):
+            facts: os.stat_result = (folder / path).stat()
+            return facts
         with enter(folder, above) as handle:
             return _facts(handle, name)
     except FileNotFoundError:
@@ -168,6 +175,9 @@ def size_of(folder: Path, path: str, *, link: bool = False) -> int | None:
 def open_inside(folder: Path, path: str) -> Iterator[BinaryIO]:
     """Open folder/path for reading, following no symbolic link below `folder`. Refused if it is no plain file."""
     parts = _parts(path)
+    if isinstance(folder, StorePath):
+        yield _open_far(folder / path)
+        return
     handle = -1
     try:
         handle = os.open(folder, _FOLDER)
@@ -189,10 +199,17 @@ def open_inside(folder: Path, path: str) -> Iterator[BinaryIO]:
         yield file
 
 
+def _open_far(file: StorePath) -> BinaryIO:
+    try:
+        return file.open()
+    except OSError as error:
+        raise Refused(_explain(error)) from None
+
+
 def read_inside(folder: Path, path: str, largest: int = LARGEST_FILE) -> bytes:
     """Return the bytes of folder/path; Refused if it is no plain file in there, or larger than `largest`."""
     with open_inside(folder, path) as file:
-        if os.fstat(file.fileno()).st_size > largest:
+        if not isinstance(folder, StorePath) and os.fstat(file.fileno()).st_size > largest:
             raise Refused(f"larger than {largest} bytes")
         try:
             data = file.read(largest + 1)
@@ -233,6 +250,10 @@ def create(handle: int, name: str) -> BinaryIO:
 
 def write_inside(folder: Path, path: str, data: bytes) -> None:
     """Write folder/path so that it appears whole or not at all; the folders in between are made."""
+    if isinstance(folder, StorePath):
+        _split(folder, path)
+        (folder / path).write(data)
+        return
     with beside(folder, path) as (handle, part), create(handle, part) as file:
         file.write(data)
 
@@ -252,6 +273,11 @@ def append_inside(folder: Path, path: str) -> Iterator[TextIO]:
 def rename_inside(folder: Path, path: str, new: str) -> None:
     """Rename folder/path to folder/new, where nothing may stand. OutputError if something does."""
     (above, name), (new_above, new_name) = _split(folder, path), _split(folder, new)
+    if isinstance(folder, StorePath):
+        for below in (folder / path).files() or ("",):
+            (folder / new / below).take(folder / path / below)
+        (folder / path).remove()
+        return
     with enter(folder, above) as handle, enter(folder, new_above) as new_handle, _named(folder / new):
         if (facts := _facts(new_handle, new_name)) is not None:
             raise _strange(folder / new, _word(facts.st_mode))
@@ -261,6 +287,9 @@ def rename_inside(folder: Path, path: str, new: str) -> None:
 def remove_inside(folder: Path, path: str) -> None:
     """Remove the file or link folder/path, or all of the folder there; nothing is fine too. Links are not followed."""
     above, name = _split(folder, path)
+    if isinstance(folder, StorePath):
+        (folder / path).remove()
+        return
     try:
         with enter(folder, above) as handle, _named(folder / path):
             facts = _facts(handle, name)

@@ -12,6 +12,7 @@ from typing import Literal
 
 from poisongen.errors import DataError, OutputError
 from poisongen.files.inside import beside, create, enter, write_inside
+from poisongen.files.stores import StorePath
 
 LinkMode = Literal["auto", "hardlink", "symlink", "copy"]
 PlaceMode = Literal["auto", "hardlink", "symlink", "copy", "own"]
@@ -93,6 +94,9 @@ def place_link(source: Path, folder: Path, path: str, mode: PlaceMode) -> None:
     followed.
     """
     source = source.resolve()
+    if isinstance(source, StorePath) or isinstance(folder, StorePath):
+        _place_far(source, folder, path, mode)
+        return
     if _is_the_same(source, folder, path, mode):
         return
     try:
@@ -116,6 +120,19 @@ def place_link(source: Path, folder: Path, path: str, mode: PlaceMode) -> None:
             where = f"{(folder / path).parent} lies on a file system that has no symbolic links ({error.strerror})"
             raise OutputError(f"--link symlink: {where}; use --link copy") from None
         raise
+
+
+def _place_far(source: Path, folder: Path, path: str, mode: PlaceMode) -> None:
+    """Copy a file where one side is on a store: by the store itself, or as it was read."""
+    if mode in ("symlink", "hardlink"):
+        raise OutputError(f"--link {mode}: an object store has no links; use --link auto")
+    try:
+        if isinstance(folder, StorePath):
+            (folder / path).take(source)
+        else:
+            write_inside(folder, path, source.read_bytes())
+    except FileNotFoundError:
+        raise DataError(source, "has disappeared from the source while building; the same command goes on") from None
 
 
 def _is_the_same(source: Path, folder: Path, path: str, mode: PlaceMode) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import stat
@@ -13,6 +14,7 @@ from typing import Any, TextIO
 
 from poisongen.errors import DataError, OutputError
 from poisongen.files.documents import LARGEST_JSON, parse_json, parse_record, read_text
+from poisongen.files.stores import StorePath
 from poisongen.records.algorithms import refuse_newer
 from poisongen.records.manifest import (
     FOLDER,
@@ -33,6 +35,8 @@ LONGEST_LINE = 2**20  # characters; a record has a few thousand
 
 def open_plain(path: Path) -> TextIO:
     """Open a text file that is a plain one: no link, and no pipe that would be waited for. OSError else."""
+    if isinstance(path, StorePath):
+        return io.TextIOWrapper(path.open(), encoding="utf-8")
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
@@ -83,7 +87,7 @@ def explained_paths(out: Path) -> set[str]:
     if (out / INDEX).is_file():
         paths.update(undo_paths(records(out / INDEX, UndoRecord)))
     elif (out / UNDO).is_dir():  # a store without its index is still ours
-        paths.update(f"{UNDO}/{entry.name}" for entry in (out / UNDO).glob("*.undo"))
+        paths.update(f"{UNDO}/{entry.name}" for entry in (out / UNDO).iterdir() if entry.name.endswith(".undo"))
     return paths
 
 
@@ -99,6 +103,9 @@ def written_sizes(out: Path) -> dict[str, int | None]:
 
 def files_below(out: Path, leave_out: str) -> Iterator[str]:
     """Yield the path of every file and every link below OUT, links not followed, but for the folder `leave_out`."""
+    if isinstance(out, StorePath):
+        yield from (path for path in out.files() if not path.startswith(f"{leave_out}/"))
+        return
     for folder, below, names in os.walk(out):
         here = Path(folder).relative_to(out)
         below[:] = sorted(name for name in below if (here / name).as_posix() != leave_out)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from poisongen.cluster import on_cluster
 from poisongen.errors import ChoiceError, OutputError
 from poisongen.files.store import check_name, write_whole
 from poisongen.parallel import for_each, job_count
@@ -55,6 +56,7 @@ def scan(
     sheet: Path | str | None = None,
     truth: bool = False,
     jobs: int | None = None,
+    cluster: str | None = None,
     progress: bool = False,
 ) -> ScanResult:
     """Say of a split of any dataset, by its images and labels alone, whether and how it is poisoned.
@@ -63,24 +65,25 @@ def scan(
     (`trigger.png`) and lists of the samples that are no suspects (`clean.txt`, and the layout's own under `clean/`).
     `sheet` is a PNG with the trigger and the suspects. Neither may lie in `root`, which is only read; its folder
     `poisongen/` is not even looked into, but for `truth`, which scores the findings against the manifest of a build.
-    Needs scikit-learn. PoisongenError for a bad call or a bad file; the same set gives the same findings whatever
-    `jobs` is.
+    `cluster` is an engine's address, as for `build`. Needs scikit-learn. PoisongenError for a bad call or a bad file;
+    the same set gives the same findings whatever `jobs` is.
     """
     suspect = open_suspect(root, dataset, split)
     files = [Path(path) for path in (out, sheet) if path is not None]
     _check_places(suspect.root, None if out is None else Path(out), None if sheet is None else Path(sheet))
     require_sklearn()
     known = read_truth(suspect.root, split) if truth else None
-    workers = job_count(jobs)
-    looks = for_each(
-        functools.partial(observe, suspect=suspect),
-        range(len(suspect.samples)),
-        workers,
-        "looking at samples" if progress else None,
-    )
-    with Spool() as spool:
-        kept = collect(looks, len(suspect.samples), suspect.classes, spool)
-        given = judge(suspect, kept, search_patches(suspect, workers, progress))
+    with on_cluster(cluster, jobs, suspect.root):
+        workers = job_count(jobs)
+        looks = for_each(
+            functools.partial(observe, suspect=suspect),
+            range(len(suspect.samples)),
+            workers,
+            "looking at samples" if progress else None,
+        )
+        with Spool() as spool:
+            kept = collect(looks, len(suspect.samples), suspect.classes, spool)
+            given = judge(suspect, kept, search_patches(suspect, workers, progress))
     findings = reach_verdict(given)
     picture = _picture(findings, given)
     if picture is not None and out is not None:

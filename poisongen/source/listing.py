@@ -11,7 +11,8 @@ from pathlib import Path
 
 from poisongen.datasets.base import Layout
 from poisongen.errors import ChoiceError, DataError
-from poisongen.source.shadow import is_shadow_name
+from poisongen.files.stores import StorePath, changed_at
+from poisongen.source.shadow import is_shadow, is_shadow_name
 
 _LEADS_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
@@ -59,6 +60,8 @@ def list_files(root: Path, without: Collection[str] = ()) -> list[SourceFile]:
     DataError for a folder that leads back into itself, a name that is not text, an unreadable folder, and anything
     that is neither file nor folder.
     """
+    if isinstance(root, StorePath):
+        return _list_store(root, without)
     found: list[SourceFile] = []
 
     def walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> None:
@@ -94,9 +97,23 @@ def list_files(root: Path, without: Collection[str] = ()) -> list[SourceFile]:
     return sorted(found, key=lambda file: file.path)
 
 
+def _list_store(root: StorePath, without: Collection[str]) -> list[SourceFile]:
+    try:
+        files = root.files()
+    except OSError as error:
+        raise DataError(root, f"cannot be read ({error.strerror})") from None
+    return [
+        SourceFile(path, facts["size"], changed_at(facts))
+        for path, facts in sorted(files.items())
+        if not is_shadow(path) and path.partition("/")[0] not in without
+    ]
+
+
 def dead_links(root: Path) -> dict[str, str]:
     """Return where the links below the root lead that lead nowhere, by path; for a root that `list_files` has read."""
     found: dict[str, str] = {}
+    if isinstance(root, StorePath):
+        return found
 
     def walk(folder: Path, prefix: str) -> None:
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):

@@ -12,11 +12,13 @@ from typing import Any
 from poisongen.auditing.faults import Findings
 from poisongen.auditing.structure import list_out
 from poisongen.auditing.undo_store import check_undo_index, kept_alone
+from poisongen.cluster import on_cluster
 from poisongen.errors import ChoiceError, DataError, OutputError
 from poisongen.files.foreign import Places, Refused, open_out, sha256_of
 from poisongen.files.inside import open_inside, write_inside
 from poisongen.files.new_folder import check_outside, new_folder
 from poisongen.files.store import place_link
+from poisongen.files.stores import StorePath, in_memory, place
 from poisongen.parallel import for_each, job_count
 from poisongen.records.reading import Records, read_undo_index, sound_records
 from poisongen.source.listing import list_files
@@ -51,16 +53,18 @@ def restore(
     source: Path | str | None = None,
     *,
     jobs: int | None = None,
+    cluster: str | None = None,
     progress: bool = False,
 ) -> RestoreResult:
     """Write the clean dataset that `poisoned` was built from into `out`, which must be new or empty.
 
     With `source`, the clean dataset's folder, files are copied from there and compared with the manifest's digests;
-    without, the undo store of `build --undo` is used. Every file has its digest before it gets its name; OutputError,
-    ChoiceError or DataError says why it cannot be, and `out` then holds nothing.
+    without, the undo store of `build --undo` is used. `cluster` is an engine's address, as for `build`. Every file has
+    its digest before it gets its name; OutputError, ChoiceError or DataError says why it cannot be, and `out` then
+    holds nothing.
     """
-    poisoned, clean = Path(poisoned).absolute(), Path(out).absolute()
-    root = None if source is None else Path(source).absolute()
+    poisoned, clean = place(poisoned).absolute(), place(out).absolute()
+    root = None if source is None else place(source).absolute()
     if root is not None and not root.is_dir():
         raise ChoiceError(f"--source: {root} is not a folder; give the clean dataset")
     records = sound_records(poisoned)
@@ -76,8 +80,10 @@ def restore(
         work = _from_undo(records, poisoned)
         function = functools.partial(_undo_one, poisoned=poisoned, tree=clean / STAGING)
     _check_names(item.path for item in work)
-    with new_folder(clean, STAGING):
-        for _ in for_each(function, work, job_count(jobs), "restoring" if progress else None):
+    sees = None if isinstance(poisoned, StorePath) else poisoned
+    with on_cluster(cluster, jobs, sees), new_folder(clean, STAGING):
+        workers = 1 if in_memory(poisoned, clean, root) else job_count(jobs)
+        for _ in for_each(function, work, workers, "restoring" if progress else None):
             pass
     return RestoreResult(clean, len(work), sum(item.size for item in work), "undo" if root is None else "source")
 
@@ -124,13 +130,17 @@ def _from_source(records: Records, root: Path) -> list[_FromSource]:
     return [_FromSource(file.path, file.size, sha256.get(file.path), twins.get(file.path)) for file in files]
 
 
+def _stands(where: Path) -> bool:
+    return where.is_file() if isinstance(where, StorePath) else os.path.lexists(where)
+
+
 def _copy_one(item: _FromSource, places: Places, tree: Path) -> None:
     """Copy a file from the source and test it. DataError if it is not what the build saw."""
     assert places.root is not None  # noqa: S101  the caller has seen to it
-    place, origin = tree / item.path, places.root / item.path
+    where, origin = tree / item.path, places.root / item.path
     expected = item.sha256
-    if os.path.lexists(place):
-        raise OutputError(f"{place}: this file system does not tell its name from another's; restore elsewhere")
+    if _stands(where):
+        raise OutputError(f"{where}: this file system does not tell its name from another's; restore elsewhere")
     place_link(origin, tree, item.path, "copy")
     if expected is None and item.twin is not None:
         try:
@@ -172,7 +182,7 @@ def _from_undo(records: Records, poisoned: Path) -> list[UndoRecord]:
 
 def _undo_one(item: UndoRecord, poisoned: Path, tree: Path) -> None:
     """Get one file back and test it. OutputError if it does not come out as it was."""
-    place = tree / item.path
-    if os.path.lexists(place):
-        raise OutputError(f"{place}: this file system does not tell its name from another's; restore elsewhere")
+    where = tree / item.path
+    if _stands(where):
+        raise OutputError(f"{where}: this file system does not tell its name from another's; restore elsewhere")
     write_inside(tree, item.path, kept_file(item, poisoned))

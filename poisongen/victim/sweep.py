@@ -54,6 +54,7 @@ class _Tools:
     device: str | None
     cache: Any
     jobs: int | None
+    cluster: str | None
     progress: bool
 
 
@@ -64,6 +65,7 @@ def run_sweep(
     device: str | None = None,
     cache: Any = None,
     jobs: int | None = None,
+    cluster: str | None = None,
     progress: bool = False,
     only: Callable[[Cell], bool] | None = None,
 ) -> list[CellResult]:
@@ -73,8 +75,9 @@ def run_sweep(
     table.csv, table.md, table.json and the plots, where matplotlib is installed. A cell is known by the content of all
     that determines its figures: finished ones are not done again, interrupted ones go on, and what has changed is
     another cell. A failed one does not stop the rest; what is wrong in the file is said before the first. Several
-    processes may work on one sweep: each takes what no other has. PoisongenError also where the dataset changes
-    meanwhile, or the disk is full.
+    processes may work on one sweep: each takes what no other has. With `cluster`, an engine's address as for `build`,
+    builds are made there; training and evaluation stay here, with `jobs` processes. PoisongenError also where the
+    dataset changes meanwhile, or the disk is full.
     """
     require_alone("sweep")
     sweep, out = read_sweep(Path(file)), Path(out)
@@ -90,7 +93,7 @@ def run_sweep(
     check_apart(content.root, out)
     planned = make_jobs(sweep, content)
     check_jobs(planned, chosen_device, cache)
-    tools = _Tools(sweep, content, out, device, cache, jobs, progress)
+    tools = _Tools(sweep, content, out, device, cache, jobs, cluster, progress)
     results: list[CellResult] = []
     chosen = [job for job in planned if only is None or only(job.cell)]
     with disk_errors(out):
@@ -246,14 +249,15 @@ def _build(tools: _Tools, recipe: Recipe) -> Path:
     make_folder(tools.out, BUILDS)
     check_folder(tools.out, f"{BUILDS}/{name}")
     check_file(tools.out, f"{BUILDS}/{name}.lock")
+    work: dict[str, Any] = {"jobs": None if tools.cluster else tools.jobs, "cluster": tools.cluster}
     with FileLock(f"{folder}.lock"):
         try:
-            build(recipe, tools.content.root, folder, jobs=tools.jobs, progress=tools.progress)
+            build(recipe, tools.content.root, folder, **work, progress=tools.progress)
         except OutputError:
             if look_at(folder).kind != "finished":
                 raise
             # Its content, which the name tells, is right: the source is younger than the build, or files are missing.
-            build(recipe, tools.content.root, folder, jobs=tools.jobs, progress=tools.progress, force=True)
+            build(recipe, tools.content.root, folder, **work, progress=tools.progress, force=True)
     return folder
 
 

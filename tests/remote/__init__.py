@@ -1,0 +1,1 @@
+"""Engines and stores of other machines, here on loopback: `make test-remote` installs what they need."""
