@@ -225,7 +225,7 @@ def written_png(rows, depth, colour, filters, level, memory, strategy, window, s
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     step = {0: 1, 2: 3, 3: 1, 6: 4}[colour] * max(1, depth // 8)
-    raw = filtered(rows, filters, step)
+    raw = filtered(rows, filters, step).tobytes()
     deflater = zlib.compressobj(level, zlib.DEFLATED, window, memory, strategy)
     stream = deflater.compress(raw) + deflater.flush()
     width = rows.shape[1] * 8 // ({0: 1, 2: 3, 3: 1, 6: 4}[colour] * depth)
@@ -282,7 +282,7 @@ def test_a_png_that_cannot_be_told_is_kept_whole(kind):
         header = source[12:28] + b"\1"
         source = source[:12] + header + struct.pack(">I", zlib.crc32(header)) + source[33:]
     if kind == "not zlib's":
-        raw = filtered(pixels, np.zeros(40, np.uint8), 1)
+        raw = filtered(pixels, np.zeros(40, np.uint8), 1).tobytes()
         stored = (
             b"\x78\x01"
             + b"".join(

@@ -121,10 +121,14 @@ def stamped_image(
         return None
     is_png, whole = data[:8] == png.SIGNATURE, rules.kind.whole and rules.kind.quad is None
     anew = resized or (not is_png and (whole or rules.recipe.jpeg == "reencode"))
+    top, left, tall, wide = box
+    window = np.s_[top : top + tall, left : left + wide]
+    if decoded.png is not None and not (anew or whole or rules.kind.survives):
+        new = NewFile(png.with_box(decoded.png, box, patch), None, images.pixels_sha256(pixels, box, patch))
+        return Stamped(new, *_measured(data, pixels[window], patch, pixels, path))
     if anew or whole:
-        top, left, tall, wide = box
         with_trigger = pixels.copy()
-        with_trigger[top : top + tall, left : left + wide] = patch
+        with_trigger[window] = patch
         new = encoded(data, with_trigger, path)
     else:
         new = NewFile(*images.replace_box(data, decoded, box, patch, path, rules.recipe.jpeg))
@@ -133,7 +137,8 @@ def stamped_image(
     _check_survival(data, plain, found, rules, path)
     if not is_png and np.array_equal(found, plain):
         return None  # a JPEG may have quantised the trigger away
-    return Stamped(new, *_measured(data, plain, found, box, is_png, path))
+    part = window if is_png else np.s_[:, :]
+    return Stamped(new, *_measured(data, plain[part], found[part], plain, path))
 
 
 def is_seen(data: bytes, place: Place, rules: Rules, generator: Generator, path: Path, decoded: images.Decoded) -> bool:
@@ -166,16 +171,16 @@ def _check_survival(data: bytes, plain: Array, found: Array, rules: Rules, path:
         )
 
 
-def _measured(data: bytes, plain: Array, found: Array, box: Box, is_png: bool, path: Path) -> tuple[float, float]:
-    """Return PSNR in dB, to a ten thousandth, and the share of pixels that the trigger changed."""
-    top, left, tall, wide = box
-    window = np.s_[top : top + tall, left : left + wide] if is_png else np.s_[:, :]
-    before, after = (images.to_rgb_box(data, pixels[window], path) for pixels in (plain, found))
-    pixels = plain.shape[0] * plain.shape[1]
-    highest = int(np.iinfo(before.dtype).max)
-    mean = max(_squares(before, after), 1) / (3 * pixels)
-    differs = found[window] != plain[window]
-    differs = differs.reshape(*differs.shape[:2], -1)
+def _measured(data: bytes, before: Array, after: Array, picture: Array, path: Path) -> tuple[float, float]:
+    """Return PSNR in dB, to a ten thousandth, and the share of pixels that the trigger changed.
+
+    `before` and `after` are the samples of that part of the `picture` outside of which nothing differs.
+    """
+    pixels = picture.shape[0] * picture.shape[1]
+    highest = int(np.iinfo(picture.dtype).max)
+    colours = [images.to_rgb_box(data, samples, path) for samples in (before, after)]
+    mean = max(_squares(*colours), 1) / (3 * pixels)
+    differs = (after != before).reshape(*before.shape[:2], -1)
     changed = int(np.count_nonzero(functools.reduce(np.logical_or, np.moveaxis(differs, 2, 0))))
     return round(10 * math.log10(highest * highest / mean), 4), changed / pixels
 

@@ -45,7 +45,7 @@ def scene_of(labels: LabelContents, box: Box | None, rules: Rules) -> Scene:
     numbered = [
         finder(array)
         for name, array in labels.arrays.items()
-        if (finder := kinds[name].objects) is not None and array.ndim == 2
+        if rules.label_rule.asks_objects and (finder := kinds[name].objects) is not None and array.ndim == 2
     ]
     return Scene(
         labels=labels.maps[0],

@@ -77,13 +77,18 @@ class Placement:
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
 
-def _true_in_windows(mask: Mask, height: int, width: int) -> npt.NDArray[np.int32]:
+def _true_in_windows(mask: Mask, height: int, width: int) -> npt.NDArray[np.integer]:
     """Count the true pixels of every height x width window, by the window's top left pixel."""
-    total = cv2.integral(np.ascontiguousarray(mask).view(np.uint8), sdepth=cv2.CV_32S)
-    counts = total[height:, width:] - total[:-height, width:]
-    counts -= total[height:, :-width]
-    counts += total[:-height, :-width]
-    return np.asarray(counts)
+    depth = cv2.CV_16U if height * width < 1 << 16 else cv2.CV_32S
+    counts = cv2.boxFilter(
+        np.ascontiguousarray(mask).view(np.uint8),
+        depth,
+        (width, height),
+        anchor=(0, 0),
+        normalize=False,
+        borderType=cv2.BORDER_CONSTANT,
+    )
+    return np.asarray(counts[: mask.shape[0] - height + 1, : mask.shape[1] - width + 1])
 
 
 def uniform_windows(labels: npt.NDArray[np.uint8], victims: Mask, height: int, width: int) -> Mask:

@@ -134,8 +134,8 @@ def decode_labels(data: bytes, name: object, *, coloured: bool = False) -> Array
     return png.decode(data, name, facts)
 
 
-def pixels_sha256(array: Array) -> str:
-    """Return the digest of decoded pixels: shape, type and bytes.
+def pixels_sha256(array: Array, box: Box | None = None, patch: Array | None = None) -> str:
+    """Return the digest of decoded pixels: shape, type and bytes; with `patch`, as if it lay in their `box`.
 
     It is the SHA-256, in hexadecimal, of an ASCII line and the samples: the line is the shape joined by 'x', a blank,
     the type's NumPy name and a line feed (`1024x2048x3 uint8`); the samples follow in C order, little-endian.
@@ -143,7 +143,14 @@ def pixels_sha256(array: Array) -> str:
     head = f"{'x'.join(map(str, array.shape))} {array.dtype.name}\n".encode("ascii")
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     digest = hashlib.sha256(head)
-    digest.update(little.data)
+    if box is None or patch is None:
+        digest.update(little.data)
+        return digest.hexdigest()
+    top, left, height, width = box
+    rows = little[top : top + height].copy()
+    rows[:, left : left + width] = patch
+    for part in (little[:top], rows, little[top + height :]):
+        digest.update(part.data)
     return digest.hexdigest()
 
 

@@ -201,10 +201,12 @@ def with_box(opened: Opened, box: Box, patch: Array) -> bytes:
     window[top - above : top - above + tall, left - before : left - before + wide] = patch
     rows = row_bytes(window, facts.bit_depth)
     edges = (1 if top == 0 else 0, 0), (step if left == 0 else 0, 0)
-    lines = np.frombuffer(raw, np.uint8).reshape(facts.height, row + 1).copy()
-    new = filtered_window(np.pad(rows, edges), lines[top:bottom, 0], step)
-    lines[top:bottom, 1 + left * step : 1 + right * step] = new
-    return _file(facts, deflate(lines.data))
+    begin, end = top * (row + 1), bottom * (row + 1)
+    lines = np.frombuffer(raw, np.uint8)[begin:end].reshape(-1, row + 1).copy()
+    new = filtered_window(np.pad(rows, edges), lines[:, 0], step)
+    lines[:, 1 + left * step : 1 + right * step] = new
+    view = memoryview(raw)
+    return _file(facts, deflate(view[:begin], lines, view[end:]))
 
 
 def _file(png: Png, stream: bytes) -> bytes:

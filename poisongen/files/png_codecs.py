@@ -86,14 +86,16 @@ def inflate(stream: bytes, length: int) -> bytes:
     return data
 
 
-def deflate(rows: Piece, *, wide: bool = False) -> bytes:
-    """Return a zlib stream of filtered rows, fast rather than small. `wide`: what repeats in them lies far apart."""
-    if igzip_lib is not None:
-        bits = _WIDE if wide else _NARROW
-        return bytes(igzip_lib.compress(rows, level=1, flag=igzip_lib.COMP_ZLIB, hist_bits=bits))
-    strategy = zlib.Z_DEFAULT_STRATEGY if wide else zlib.Z_RLE
-    deflater = zlib.compressobj(1, zlib.DEFLATED, 15, 9, strategy)
-    return deflater.compress(rows) + deflater.flush()
+def deflate(*rows: Piece | Rows, wide: bool = False) -> bytes:
+    """Return a zlib stream of filtered rows, given in pieces; fast rather than small.
+
+    `wide`: what repeats in them lies far apart.
+    """
+    if isal_zlib is not None:
+        deflater = isal_zlib.compressobj(1, zlib.DEFLATED, _WIDE if wide else _NARROW)
+    else:
+        deflater = zlib.compressobj(1, zlib.DEFLATED, _WIDE, 9, zlib.Z_DEFAULT_STRATEGY if wide else zlib.Z_RLE)
+    return b"".join([*map(deflater.compress, rows), deflater.flush()])
 
 
 def unfilter(raw: bytes, adler: bytes, height: int, row: int, step: int) -> Rows:

@@ -22,10 +22,10 @@ def row_bytes(samples: npt.NDArray[Any], bit_depth: int) -> Rows:
     return np.ascontiguousarray(samples).reshape(samples.shape[0], -1)
 
 
-def filtered(rows: Rows, filters: Rows, step: int) -> bytes:
-    """Return rows (H, bytes) as a PNG's stream has them: each with its filter's number, then the filtered bytes.
+def filtered(rows: Rows, filters: Rows, step: int) -> Rows:
+    """Return rows (H, bytes) as a PNG's stream has them: each behind its filter's number, filtered.
 
-    `filters` (H,) are the numbers, `step` is the bytes of a whole pixel, at least 1.
+    The result is (H, 1 + bytes) uint8. `filters` (H,) are the numbers, `step` is the bytes of a whole pixel, at least 1.
     """
     out = np.empty((rows.shape[0], rows.shape[1] + 1), np.uint8)
     out[:, 0] = filters
@@ -36,11 +36,11 @@ def filtered(rows: Rows, filters: Rows, step: int) -> bytes:
             out[:, 1 + step :] -= rows[:, :-step]
         elif first == UP:
             out[1:, 1:] -= rows[:-1]
-        return out.tobytes()
+        return out
     framed = np.zeros((rows.shape[0] + 1, rows.shape[1] + step), np.uint8)
     framed[1:, step:] = rows
     out[:, 1:] = filtered_window(framed, filters, step)
-    return out.tobytes()
+    return out
 
 
 def filtered_window(window: Rows, filters: Rows, step: int) -> Rows:

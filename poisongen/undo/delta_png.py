@@ -121,7 +121,7 @@ def make(source: bytes, new: bytes) -> bytes | None:
         return None
     old, now = (row_bytes(png.decode(data, "picture"), old_facts.bit_depth) for data in (source, new))
     step = max(1, old_facts.channels * old_facts.bit_depth // 8)
-    if filtered(old, raw[:, 0], step) != raw.tobytes():
+    if not np.array_equal(filtered(old, raw[:, 0], step), raw):
         return None
     facts = _find_parameters(raw.tobytes(), stream)
     if facts is None:
@@ -191,7 +191,7 @@ def apply(facts: Facts, sections: dict[str, bytes], new: bytes) -> bytes:
     window = np.s_[top:bottom, left:right]
     content = content.reshape(shape)
     rows[window] = rows[window] ^ content if facts.get("how") == "xor" else _sums(content, step)
-    raw = filtered(rows, filters, step)
+    raw = filtered(rows, filters, step).tobytes()
     level, window_bits, memory, strategy = (int(facts[key]) for key in ("level", "window", "memory", "strategy"))
     body = _deflated(raw, level, window_bits, memory, strategy)
     stream = sections["head"][-2:] + body + zlib.adler32(raw).to_bytes(4, "big")

@@ -67,4 +67,5 @@ RULE = LabelRule(
     subject="all",
     targets=lambda parameters: "map" not in parameters,
     settles=True,
+    asks_objects=False,
 )

@@ -49,6 +49,7 @@ class LabelRule:
     "all". What it gives are targets in `pairs`; `targets(parameters)` is false where it has no use for them, and no
     victim has one then. `needs_place` marks rules that mean nothing without the trigger's box. `settles` says that a
     map that the rule has made stays as it is under the rule: so `fault` can judge one without its source.
+    `asks_objects` is false for rules that never look at the scene's objects: they are not numbered then.
     """
 
     name: str
@@ -62,6 +63,7 @@ class LabelRule:
     targets: Callable[[Mapping[str, Any]], bool] = lambda parameters: True
     needs_place: bool = False
     settles: bool = False
+    asks_objects: bool = True
 
 
 def identity() -> Labels:

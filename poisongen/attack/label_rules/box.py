@@ -49,4 +49,5 @@ RULE = LabelRule(
     fault=_fault,
     gone=_gone,
     needs_place=True,
+    asks_objects=False,
 )

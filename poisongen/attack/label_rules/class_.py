@@ -31,4 +31,5 @@ RULE = LabelRule(
     decide=_decide,
     fault=_fault,
     gone=_gone,
+    asks_objects=False,
 )

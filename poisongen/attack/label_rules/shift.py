@@ -35,4 +35,5 @@ RULE = LabelRule(
     decide=_decide,
     fault=_fault,
     subject="all",
+    asks_objects=False,
 )
