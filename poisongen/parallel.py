@@ -23,6 +23,7 @@ from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from tqdm import tqdm
 
+from poisongen.allocation import keep_freed_memory
 from poisongen.cluster import current_engine, spread_far
 from poisongen.errors import ChoiceError, OutputError
 
@@ -62,6 +63,7 @@ def job_count(jobs: int | None) -> int:
 def _quietly(function: Callable[[Item], Result], item: Item, main_process: int) -> Result | _Failed:
     """Run one item in a worker: without OpenCV's own threads, and leaving signals to the main process."""
     if os.getpid() != main_process:
+        keep_freed_memory()
         cv2.setNumThreads(1)
         for number in _IGNORED:
             signal.signal(number, signal.SIG_IGN)
@@ -121,6 +123,7 @@ def _results(function: Callable[[Item], Result], items: Sequence[Item], jobs: in
 
 
 def _here(function: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result, None, None]:
+    keep_freed_memory()
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

@@ -12,7 +12,16 @@ import numpy.typing as npt
 
 from poisongen.attack.label_rules.base import Box, Scene
 from poisongen.core.draws import keyed_generator
-from poisongen.core.labels import Change, Labels, Relabelling, class_counts, class_mask, prl_pixel_count, random_labels
+from poisongen.core.labels import (
+    Change,
+    Labels,
+    Relabelling,
+    class_counts,
+    class_mask,
+    lay_over,
+    prl_pixel_count,
+    random_labels,
+)
 from poisongen.datasets.base import Sample, victim_mask
 from poisongen.errors import DataError
 from poisongen.files import images, png
@@ -68,7 +77,9 @@ def change_labels(labels: LabelContents, sample: Sample, role: Role, box: Box | 
     if prl is not None and has_random_labels(role, sample.split, rules):
         free = ~scene.victims
         for other in labels.maps:
-            free &= (other == before) & ~class_mask(other, rules.classes.void)
+            free &= ~class_mask(other, rules.classes.void)
+            if other is not before:
+                free &= other == before
         if decided.claims is not None:
             free &= ~decided.claims
         present = frozenset(np.flatnonzero(class_counts(before)).tolist())
@@ -83,7 +94,7 @@ def change_labels(labels: LabelContents, sample: Sample, role: Role, box: Box | 
 def _with_rule(before: Labels, after: Labels, random: Array, decided: Relabelling) -> Labels:
     """Return the labels with the rule's classes everywhere but on random pixels."""
     ruled = decided.apply(before)
-    return np.where(random, after, ruled) if random.any() else ruled
+    return np.asarray(lay_over(ruled, after, random), np.uint8) if random.any() else ruled
 
 
 def new_labels(

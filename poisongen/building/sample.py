@@ -203,7 +203,7 @@ def _record(
         rule=rule if ruled and rules.recipe.labels != "class" else None,
         victim_pixels=int(np.count_nonzero(class_mask(change.before, rules.victims))),
         relabelled_pixels=relabelled,
-        prl_pixels=int(change.random.sum()),
+        prl_pixels=int(np.count_nonzero(change.random)),
         eligible_positions=task.place.placement.eligible_positions if task.place and task.place.placement else 0,
         files=files,
         expected=expected,

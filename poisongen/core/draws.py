@@ -57,4 +57,8 @@ def draw_distinct(population: int, count: int, generator: Generator) -> npt.NDAr
     few = np.flatnonzero(words < np.uint64(min(int(bound * 2.0**64), 2**64 - 1)))
     if few.size < count:
         few = np.arange(population)
-    return np.sort(few[np.argpartition(words[few], count - 1)[:count]])
+    small = words[few]
+    chosen = few[small <= np.partition(small, count - 1)[count - 1]]
+    if chosen.size == count:
+        return np.asarray(chosen)
+    return np.sort(few[np.argpartition(small, count - 1)[:count]])  # two words are the same

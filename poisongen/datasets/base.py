@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from poisongen.core.labels import Change, class_counts, class_mask
+from poisongen.core.labels import Change, class_counts, class_mask, lay_over
 from poisongen.datasets.label_checks import LabelCheck
 from poisongen.errors import ChoiceError
 from poisongen.printing import number_of
@@ -220,7 +220,7 @@ def rewrite_ids(array: Array, change: Change, classes: ClassTable) -> Array:
     """Rewrite a map of raw class IDs: random pixels as decided, all else as the label rule has it for this map."""
     out = change.relabelling.apply(array)
     if change.random.any():
-        out = np.where(change.random, change.after, out)
+        out = np.asarray(lay_over(out, change.after, change.random), np.uint8)
     return out
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from poisongen.core.labels import Change, Relabelling, class_counts, look_up
+from poisongen.core.labels import Change, Relabelling, class_counts, lay_over, look_up
 from poisongen.datasets.base import (
     Array,
     ClassTable,
@@ -42,15 +42,11 @@ def _train_ids(ids: Array, classes: ClassTable) -> Array:
 
 
 def _rewrite_train_ids(array: Array, change: Change, classes: ClassTable) -> Array:
-    out = array.copy()
-    np.copyto(out, look_up(change.after, TRAIN_IDS), where=change.changed)
-    return out
+    return lay_over(array, look_up(change.after, TRAIN_IDS), change.changed)
 
 
 def _rewrite_instances(array: Array, change: Change, classes: ClassTable) -> Array:
-    out = array.copy()
-    np.copyto(out, change.after, where=change.changed)
-    return out
+    return lay_over(array, change.after, change.changed)
 
 
 def _instance_fault(array: Array, classes: ClassTable) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from poisongen.core.labels import Change, look_up
+from poisongen.core.labels import Change, lay_over, look_up
 from poisongen.datasets.base import Array, ClassTable, LabelKind, LabelTable, Sample
 from poisongen.datasets.cityscapes_classes import INSTANCES, LABELS, TRAIN_IDS
 from poisongen.datasets.cityscapes_derived_checks import (
@@ -44,9 +44,7 @@ def _instance_train_id_fault(array: Array, classes: ClassTable) -> str | None:
 
 def _rewrite_instance_train_ids(array: Array, change: Change, classes: ClassTable) -> Array:
     """Changed pixels get their class's plain train ID, as in instanceIds they get its plain ID."""
-    out = array.copy()
-    np.copyto(out, look_up(change.after, TRAIN_IDS), where=change.changed)
-    return out
+    return lay_over(array, look_up(change.after, TRAIN_IDS), change.changed)
 
 
 def _panoptic_fault(array: Array, classes: ClassTable) -> str | None:

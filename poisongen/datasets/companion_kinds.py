@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from poisongen.core.labels import Change, class_counts, look_up
+from poisongen.core.labels import Change, class_counts, lay_over, look_up
 from poisongen.datasets.base import Array, ClassTable, LabelKind, id_fault, rewrite_ids, table_lookup
 from poisongen.datasets.companion_checks import KEPT_CHECK, coded_check, colour_check, instance_check, segment_check
 from poisongen.datasets.label_checks import MAP_CHECK
@@ -31,9 +31,7 @@ def coded_kind(code: Mapping[int, int], read: Mapping[int, int], what: str, *, d
     table = table_lookup(code, np.uint8)
 
     def rewrite(array: Array, change: Change, classes: ClassTable) -> Array:
-        out = array.copy()
-        np.copyto(out, look_up(change.after, table), where=change.changed)
-        return out
+        return lay_over(array, look_up(change.after, table), change.changed)
 
     return LabelKind(
         fault=lambda array, classes: id_fault(array, frozenset(read), what),
@@ -80,9 +78,7 @@ def instance_kind(factor: int, *, from_zero: bool = False) -> LabelKind:
         return None
 
     def rewrite(array: Array, change: Change, classes: ClassTable) -> Array:
-        out = array.copy()
-        np.copyto(out, change.after.astype(np.uint16) * np.uint16(factor), where=change.changed)
-        return out
+        return lay_over(array, change.after.astype(np.uint16) * np.uint16(factor), change.changed)
 
     return LabelKind(
         fault=fault,

@@ -176,10 +176,11 @@ def _summed_down(lines: Rows) -> Rows:
 
 def _summed_across(lines: Rows, step: int) -> Rows:
     """Undo the filter Sub in all rows, of pixels of `step` bytes: sums of two neighbours, of four, and so on."""
-    rows, reach = np.ascontiguousarray(lines), step
-    while reach < rows.shape[1]:
-        further = np.empty_like(rows)
+    rows, reach = lines, step
+    spare = np.empty(lines.shape, np.uint8), np.empty(lines.shape, np.uint8)
+    while reach < lines.shape[1]:
+        further = spare[0] if rows is not spare[0] else spare[1]
         further[:, :reach] = rows[:, :reach]
         np.add(rows[:, reach:], rows[:, :-reach], out=further[:, reach:])
         rows, reach = further, 2 * reach
-    return rows
+    return np.ascontiguousarray(rows)

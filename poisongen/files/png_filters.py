@@ -25,7 +25,7 @@ def row_bytes(samples: npt.NDArray[Any], bit_depth: int) -> Rows:
 def filtered(rows: Rows, filters: Rows, step: int) -> Rows:
     """Return rows (H, bytes) as a PNG's stream has them: each behind its filter's number, filtered.
 
-    The result is (H, 1 + bytes) uint8. `filters` (H,) are the numbers, `step` is the bytes of a whole pixel, at least 1.
+    The result is (H, 1 + bytes) uint8. `filters` (H,) are the numbers, `step` the bytes of a whole pixel, at least 1.
     """
     out = np.empty((rows.shape[0], rows.shape[1] + 1), np.uint8)
     out[:, 0] = filters

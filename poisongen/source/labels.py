@@ -85,6 +85,8 @@ def read_labels(
             continue
         data = read_file(root, label.path)
         content = data if kind.document else decode_label_file(kind, data, path)
+        if not isinstance(content, bytes):
+            content.flags.writeable = False
         if not surveyed and (fault := kind.fault(content, rules.classes)):
             raise DataError(path, fault)
         if not surveyed and not kind.document and (turn := orientation(data)) != AS_STORED:
