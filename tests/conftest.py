@@ -25,6 +25,12 @@ def pytest_configure():
             signal.signal(number, usual)
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    """Keep what builds remember apart from this user's, and from other tests'."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 def draw_cityscapes(folder: Path) -> Path:
     """Draw a small Cityscapes tree below a folder and return its root."""
     root = folder / "cityscapes"

@@ -15,7 +15,8 @@ from poisongen.auditing.sample import fewest_victims, parse_file
 from poisongen.auditing.scene import Content, victims_in
 from poisongen.auditing.stamping import pictures
 from poisongen.auditing.undo_store import put_back
-from poisongen.building.survey import Errand, survey_sample
+from poisongen.building.survey import survey_sample
+from poisongen.building.surveyed import Errand
 from poisongen.core.resize import resize_labels, scaled_size
 from poisongen.datasets.base import Index, Sample
 from poisongen.datasets.label_arrays import class_ids

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from poisongen.building.survey import Surveyed
+from poisongen.building.surveyed import Surveyed
 from poisongen.datasets.base import Index, Problem, Sample
 from poisongen.errors import ChoiceError, DataError
 from poisongen.printing import number_of

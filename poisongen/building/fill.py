@@ -21,9 +21,11 @@ from poisongen.errors import DataError, OutputError
 from poisongen.files.store import LinkMode
 from poisongen.files.stores import StorePath
 from poisongen.parallel import for_each
+from poisongen.recipe.rules import Rules
 from poisongen.records.algorithms import RECORDS
 from poisongen.records.manifest import bytes_sha256
 from poisongen.records.roles import prefix_of
+from poisongen.source.labels import read_labels
 from poisongen.source.listing import list_files
 from poisongen.undo.store import write_undo
 
@@ -131,18 +133,27 @@ def _make_links(
 ) -> list[dict[str, Any]]:
     """Link every file that no task has, write the few files that build makes, and return their records."""
     entries: list[dict[str, Any]] = []
+    read = functools.partial(_label_digests, root=prepared.root, rules=prepared.rules)
+    digests: dict[str, str] = {}
+    for found in for_each(read, plan.undigested, jobs, "reading labels" if progress else None):
+        digests |= found
     work = functools.partial(_link_one, staging=staging, root=prepared.root, mode=link)
     far = isinstance(staging.out, StorePath) or isinstance(prepared.root, StorePath)
     for _ in for_each(work, plan.links, jobs if far else 1, "linking" if progress else None):
         pass
     for item in plan.links:
         entry: dict[str, Any] = {"path": item.path, "source": item.source, "size": item.size}
-        entries.append(entry | ({"pixels_sha256": item.pixels_sha256} if item.pixels_sha256 else {}))
+        digest = item.pixels_sha256 or (digests.get(item.source) if item.is_label else None)
+        entries.append(entry | ({"pixels_sha256": digest} if digest else {}))
     entries += [write_table(staging, task, prepared.root, prepared.rules, jobs, progress) for task in plan.tables]
     for path, data in plan.made.items():
         staging.write(path, data)
         entries.append({"path": path, "source": None, "size": len(data), "sha256": bytes_sha256(data)})
     return sorted(entries, key=lambda entry: entry["path"])
+
+
+def _label_digests(sample: Sample, root: Path, rules: Rules) -> dict[str, str]:
+    return read_labels(root, sample, rules, surveyed=True).digests(sample)
 
 
 def _link_one(item: Link, staging: Staging, root: Path, mode: LinkMode) -> None:

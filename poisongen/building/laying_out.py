@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from poisongen.building.sample import Task
-from poisongen.building.survey import Surveyed
+from poisongen.building.surveyed import Surveyed
 from poisongen.building.tables import TableTask, table_tasks
-from poisongen.datasets.base import Index, Layout
+from poisongen.datasets.base import Index, Layout, Sample
 from poisongen.recipe.rules import Rules
 from poisongen.records.roles import changes_labels
 from poisongen.source.label_like import label_like, named_labels
-from poisongen.source.labels import read_labels
 from poisongen.source.listing import SourceFile
 
 
@@ -36,6 +35,7 @@ class LaidOut:
     """The files of OUT that are no task's, as `Plan` has them, and roughly how many bytes build is going to write."""
 
     links: tuple[Link, ...]
+    undigested: tuple[Sample, ...]
     made: Mapping[str, bytes]
     tables: tuple[TableTask, ...]
     label_like: tuple[str, ...]
@@ -62,13 +62,15 @@ def lay_out(
     labels = frozenset(named_labels(paths, index))
     apart = {*left_out, *(table.path for table in tables)}
     rest = [file for file in files if file.path not in apart]
-    links = _links(tasks, rest, surveyed, found, labels, root, rules) + _shared_links(
-        layout, rest, labels, test_sets, rules
+    taken = _taken(tasks, surveyed, found, rules)
+    links = _links(rest, surveyed, taken, labels, rules) + _shared_links(layout, rest, labels, test_sets, rules)
+    undigested = tuple(
+        facts.sample for facts in found.values() if facts.digests is None and not taken.issuperset(facts.sample.paths)
     )
     written = sum(_estimate(task, sizes, rules) for task in tasks)
     written += sum(link.size for link in links if link.is_label) + sum(sizes[table.path] for table in tables)
     made = _made(layout, root, tasks, paths, test_sets, rules)
-    return LaidOut(links, made, tables, like, left_out, written)
+    return LaidOut(links, undigested, made, tables, like, left_out, written)
 
 
 def _label_like(
@@ -104,28 +106,28 @@ def _made(
     return dict(sorted(made.items()))
 
 
-def _links(
-    tasks: Sequence[Task],
-    files: Sequence[SourceFile],
-    surveyed: Mapping[str, Surveyed],
-    found: Mapping[str, Surveyed],
-    labels: frozenset[str],
-    root: Path,
-    rules: Rules,
-) -> tuple[Link, ...]:
-    """Return every file that OUT takes from the source as it is, less those of the tasks' own samples.
+def _taken(
+    tasks: Sequence[Task], surveyed: Mapping[str, Surveyed], found: Mapping[str, Surveyed], rules: Rules
+) -> set[str]:
+    """Return the paths of the source that OUT does not take as they are: those of the tasks' own samples.
 
     Bad samples stay as they are in the source, except in a scaled dataset, where they would have the wrong size.
     """
     taken = {path for task in tasks if not task.prefix for path in task.sample.paths}
     if rules.recipe.scale != 1:
         taken |= {path for image, facts in surveyed.items() if image not in found for path in facts.sample.paths}
-    digests: dict[str, str] = {}
-    for image, facts in surveyed.items():
-        if facts.digests is None and image in found and not taken.issuperset(facts.sample.paths):
-            # The survey took it for one that changes.
-            digests |= read_labels(root, facts.sample, rules, surveyed=True).digests(facts.sample)
-        digests |= facts.digests or {}
+    return taken
+
+
+def _links(
+    files: Sequence[SourceFile],
+    surveyed: Mapping[str, Surveyed],
+    taken: set[str],
+    labels: frozenset[str],
+    rules: Rules,
+) -> tuple[Link, ...]:
+    """Return every file that OUT takes from the source as it is."""
+    digests = {path: digest for facts in surveyed.values() for path, digest in (facts.digests or {}).items()}
     return tuple(
         Link(rules.above + file.path, file.path, file.size, digests.get(file.path), file.path in labels)
         for file in files

@@ -11,8 +11,9 @@ from typing import Any
 from poisongen.building.complaints import too_few
 from poisongen.building.early import completions
 from poisongen.building.placing import place_sample
+from poisongen.building.remembering import Remembering
 from poisongen.building.sample import Task
-from poisongen.building.survey import Surveyed
+from poisongen.building.surveyed import Surveyed
 from poisongen.datasets.base import Problem, Sample
 from poisongen.errors import ChoiceError
 from poisongen.parallel import for_each
@@ -28,8 +29,17 @@ def _skip(sample: Sample, role: str, reason: str) -> dict[str, Any]:
 class Placer:
     """Places triggers in many samples at once, keeping note of those that have no place."""
 
-    def __init__(self, root: Path, rules: Rules, found: Mapping[str, Surveyed], jobs: int, progress: bool) -> None:
+    def __init__(
+        self,
+        root: Path,
+        rules: Rules,
+        found: Mapping[str, Surveyed],
+        jobs: int,
+        progress: bool,
+        remembering: Remembering | None = None,
+    ) -> None:
         self._root, self._rules, self._jobs, self._progress = root, rules, jobs, progress
+        self._remembering = remembering
         self._known = {
             (facts.role, facts.sample.name): facts.place for facts in found.values() if facts.place is not None
         }
@@ -40,9 +50,16 @@ class Placer:
         work = functools.partial(place_sample, role=role, root=self._root, rules=self._rules)
         known = ((sample.name, self._known.get((role, sample.name))) for sample in samples)
         places = {name: place for name, place in known if place is not None}
+        memory = self._remembering
+        if memory is not None:
+            recalled = ((sample.name, memory.place_of(sample, role)) for sample in samples if sample.name not in places)
+            places |= {name: place for name, place in recalled if place is not None}
         rest = [sample for sample in samples if sample.name not in places]
         late = for_each(work, rest, self._jobs, f"placing ({role})" if self._progress else None)
-        places |= {sample.name: place for sample, place in zip(rest, late, strict=True)}
+        for sample, found in zip(rest, late, strict=True):
+            places[sample.name] = found
+            if memory is not None:
+                memory.learn_place(sample, role, found)
         tasks = []
         for sample in samples:
             place, prefix = places[sample.name], prefix_of(role, sample.split, self._rules)

@@ -12,6 +12,7 @@ from poisongen.building.complaints import advice_on, check_disjoint, check_split
 from poisongen.building.early import Early, untriggered_task
 from poisongen.building.laying_out import Link, lay_out
 from poisongen.building.placer import Placer, negative_tasks, poisoned_tasks
+from poisongen.building.remembering import Remembering, remembering
 from poisongen.building.sample import Task
 from poisongen.building.selection import (
     Pairs,
@@ -23,7 +24,8 @@ from poisongen.building.selection import (
     wanted_negatives,
     with_victims,
 )
-from poisongen.building.survey import Surveyed, survey
+from poisongen.building.survey import survey
+from poisongen.building.surveyed import Surveyed
 from poisongen.building.tables import TableTask
 from poisongen.datasets.base import Index, Layout, Problem, Sample
 from poisongen.errors import DataError
@@ -41,7 +43,8 @@ class Plan:
     `skipped` are the lines of skipped.jsonl; `made` are small files that build makes itself, by path in OUT;
     `counts` tells how many samples the splits hold and what becomes of them. `pairs` are victims with their targets;
     `label_like` the files that look like labels of changed samples and that nothing rewrites, `left_out` those of them
-    that OUT does not get; `tables` are the tables of label files that are written anew.
+    that OUT does not get; `tables` are the tables of label files that are written anew. `undigested` are samples that
+    OUT takes as they are and whose labels' digests the survey did not take.
     """
 
     tasks: tuple[Task, ...]
@@ -54,6 +57,7 @@ class Plan:
     label_like: tuple[str, ...]
     left_out: tuple[str, ...] = ()
     tables: tuple[TableTask, ...] = ()
+    undigested: tuple[Sample, ...] = ()
 
     @property
     def bytes_linked(self) -> int:
@@ -87,19 +91,24 @@ def make_plan(
     jobs: int,
     progress: bool,
     early: Early | None = None,
+    cache: bool = True,
 ) -> Plan:
     """Read every label once, choose samples and places, and return the plan.
 
-    Nothing is written, unless `early` says where a sample's tasks may be done on the occasion.
+    Nothing is written, unless `early` says where a sample's tasks may be done on the occasion. With `cache` what the
+    cache folder knows of a sample is not read again, and what is read is kept there.
 
     DataError for the first bad file, if the recipe does not skip them; ChoiceError where splits, victims or
     eligible positions are missing.
     """
     _check_clean([file.path for file in files], root, rules.recipe)
-    read = _read(layout, root, files, rules, jobs, progress, early)
+    known = remembering(root, files, rules) if cache else None
+    read = _read(layout, root, files, rules, jobs, progress, early, known)
     train, found = read.index.samples[rules.recipe.train_split], read.found
-    placer = Placer(root, rules, found, jobs, progress)
+    placer = Placer(root, rules, found, jobs, progress, known)
     chosen = _choose(read, rules, placer)
+    if known is not None:
+        known.memory.keep()
     tasks = sorted((*chosen.tasks, *_other_tasks(chosen.tasks, train, found, rules)), key=_by_name_and_role)
     skipped = sorted((*placer.skipped, *map(_bad, read.problems)), key=_by_name_role_and_file)
     rest = lay_out(layout, root, files, read.index, tasks, read.surveyed, found, rules)
@@ -116,6 +125,7 @@ def make_plan(
         label_like=rest.label_like,
         left_out=rest.left_out,
         tables=rest.tables,
+        undigested=rest.undigested,
     )
 
 
@@ -142,6 +152,7 @@ def _read(
     jobs: int,
     progress: bool,
     early: Early | None,
+    known: Remembering | None,
 ) -> _Read:
     """Pair the files into samples, and read every label. DataError for a bad file, ChoiceError for missing splits."""
     recipe, paths = rules.recipe, [file.path for file in files]
@@ -155,7 +166,7 @@ def _read(
         check_split(index, recipe.test_split, "--test-split", root)
         check_disjoint(index, recipe)
         roles.setdefault(recipe.test_split, {sample.name: "triggered" for sample in index.samples[recipe.test_split]})
-    surveyed, problems = survey(index, root, rules, roles, jobs, progress, early)
+    surveyed, problems = survey(index, root, rules, roles, jobs, progress, early, known)
     if problems and (not recipe.skip_bad or any(problem.traceless for problem in problems)):
         raise first_of(problems, root, advice_on(problems, train))
     if odd := {path for facts in surveyed.values() for path in facts.odd}:

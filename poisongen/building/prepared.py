@@ -18,15 +18,25 @@ from poisongen.source.listing import SourceFile, find_root, list_files
 
 @dataclass(frozen=True)
 class Prepared:
-    """A recipe settled for a dataset on disk: its root, its files, the rules, and how `--target auto` was found."""
+    """A recipe settled for a dataset on disk: its root, its files, the rules, and how `--target auto` was found.
+
+    `cache`: what reads of it tell may be remembered in the cache folder.
+    """
 
     root: Path
     files: tuple[SourceFile, ...]
     rules: Rules
     bordering: Bordering | None = None
+    cache: bool = True
 
 
-def prepare(recipe: Recipe | Mapping[str, Any], root: Path | None, jobs: int = 1, progress: bool = False) -> Prepared:
+def prepare(
+    recipe: Recipe | Mapping[str, Any],
+    root: Path | None,
+    jobs: int = 1,
+    progress: bool = False,
+    cache: bool = True,
+) -> Prepared:
     """Check a recipe against the dataset at `root` (or where its layout is usually found).
 
     Labels are read only for `--target auto`, by `jobs` processes.
@@ -44,4 +54,4 @@ def prepare(recipe: Recipe | Mapping[str, Any], root: Path | None, jobs: int = 1
         recipe = recipe.model_copy(update={"target": bordering.target})
     rules = make_rules(settle(recipe, layout, classes), classes)
     rules = replace(rules, above=layout.above([file.path for file in files]))
-    return Prepared(found_root, tuple(files), rules, bordering)
+    return Prepared(found_root, tuple(files), rules, bordering, cache)

@@ -38,18 +38,19 @@ def plan_build(
     jobs: int | None = None,
     cluster: str | None = None,
     strict: bool = False,
+    cache: bool = True,
     progress: bool = False,
 ) -> tuple[Prepared, Plan]:
     """Return what `build` would do, without writing anything (`--dry-run`)."""
     with on_cluster(cluster, jobs, root):
-        prepared = prepare(recipe, root, job_count(jobs), progress)
+        prepared = prepare(recipe, root, job_count(jobs), progress, cache)
         return prepared, _plan(prepared, job_count(jobs), strict, progress)
 
 
 def _plan(prepared: Prepared, jobs: int, strict: bool, progress: bool, early: Early | None = None) -> Plan:
     """Make the plan. ChoiceError if it is to be strict and label-like files would stay as they are."""
     layout = prepared.rules.layout
-    plan = make_plan(layout, prepared.root, prepared.files, prepared.rules, jobs, progress, early)
+    plan = make_plan(layout, prepared.root, prepared.files, prepared.rules, jobs, progress, early, prepared.cache)
     _check_strict(strict, plan.label_like, plan.counts)
     return plan
 
@@ -71,6 +72,7 @@ def build(
     undo: bool = False,
     force: bool = False,
     strict: bool = False,
+    cache: bool = True,
     progress: bool = False,
 ) -> BuildResult:
     """Write a poisoned dataset from a clean one.
@@ -79,7 +81,8 @@ def build(
     clean dataset, `out` the folder to write; both have the command's defaults. `jobs` processes work at once
     (default: all cores), or the workers of an engine at `cluster` (`dask://HOST:PORT`, `ray://HOST:PORT`,
     `ray://local`). `undo` keeps in OUT what `restore` needs to work without the source. `strict` makes an
-    error of label-like files that nothing rewrites: else OUT goes without them. An interrupted build is taken up
+    error of label-like files that nothing rewrites: else OUT goes without them. With `cache` labels that an earlier
+    build of this user has read and that are as they were are not read again. An interrupted build is taken up
     where it stopped, and a finished one that has lost files gets them back. PoisongenError says what is wrong with
     recipe, source or output; OUT then holds nothing under a final name but what was there before.
     """
@@ -92,12 +95,12 @@ def build(
         raise ChoiceError("--cluster: no other process sees memory://; give a store or a folder")
     with on_cluster(cluster, jobs, None if isinstance(source, StorePath) else source):
         workers = 1 if in_memory(root, out) else job_count(jobs)
-        return _build(recipe, source, out, workers, link, undo, force, strict, progress)
+        prepared = prepare(recipe, source, workers, progress, cache)
+        return _build(prepared, out, workers, link, undo, force, strict, progress)
 
 
 def _build(
-    recipe: Recipe | Mapping[str, Any],
-    root: Path | None,
+    prepared: Prepared,
     out: Path | str | None,
     jobs: int,
     link: LinkMode,
@@ -106,7 +109,6 @@ def _build(
     strict: bool,
     progress: bool,
 ) -> BuildResult:
-    prepared = prepare(recipe, root, jobs, progress)
     settled = prepared.rules.recipe
     folder = default_out(settled) if out is None else place(out)
     check_apart(prepared.root, folder)

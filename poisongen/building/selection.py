@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from poisongen.building.survey import Surveyed
+from poisongen.building.surveyed import Surveyed
 from poisongen.core.draws import draw_order, keyed_generator
 from poisongen.datasets.base import Sample
 from poisongen.errors import ChoiceError

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,10 @@ from poisongen.building.early import Early, Workplace, carry_out, likely_tasks
 from poisongen.building.pictures import Place, Stamped
 from poisongen.building.placing import box_of, check_image, counts_of, place_and_stamp, place_to_be_seen
 from poisongen.building.relabelling import check_new_labels
+from poisongen.building.remembering import Remembering
 from poisongen.building.sample import Seen
+from poisongen.building.surveyed import Errand, Surveyed, is_read, random_labels_for
+from poisongen.core.labels import joint_counts
 from poisongen.datasets.base import Index, Problem, Sample, victim_mask
 from poisongen.errors import DataError
 from poisongen.files.images import Header, header
@@ -30,42 +32,6 @@ from poisongen.source.listing import read_file
 from poisongen.source.picture import Picture
 
 
-@dataclass(frozen=True)
-class Surveyed:
-    """What one read of a sample told: its size in pixels, how many of them are victims, its labels' digests.
-
-    `victim_pixels` counts pixels of the written (scaled) label map, `classes` those of every class in it.
-    `digests` maps label paths to the digest of their decoded pixels; None where they will most likely change, so that
-    nobody asks. `place` is the trigger's, or why there
-    is none, for samples that were surveyed with a role and have enough victim pixels. `image_sha256` is the digest of
-    the image's pixels, if it was decoded. `problem` is what is wrong; if there is something, the other fields mean
-    nothing. `odd` are files that are called derived labels of it and are none; `sample` is without them. `records` are
-    those of the tasks that were done on the same occasion.
-    """
-
-    sample: Sample
-    height: int
-    width: int
-    victim_pixels: int
-    role: Role | None = None
-    place: Place | str | None = None
-    image_sha256: str | None = None
-    problem: Problem | None = None
-    classes: Mapping[int, int] = field(default_factory=dict)
-    records: tuple[Mapping[str, Any], ...] = ()
-    odd: tuple[str, ...] = ()
-    digests: Mapping[str, str] | None = None
-
-
-@dataclass(frozen=True)
-class Errand:
-    """What a worker is to survey: a sample, the role that it will have if it can, and where it may do its tasks."""
-
-    sample: Sample
-    role: Role | None = None
-    place: Workplace | None = None
-
-
 @reading_once
 def survey_sample(errand: Errand, root: Path, rules: Rules) -> Surveyed:
     """Read one sample's labels and its image; what is wrong with them is part of the answer.
@@ -78,7 +44,7 @@ def survey_sample(errand: Errand, root: Path, rules: Rules) -> Surveyed:
     picture = Picture(root, sample.image)
     try:
         sample, odd = without_odd(sample, root, rules)
-        reads = role is not None or _is_read(sample, rules)
+        reads = role is not None or is_read(sample, rules)
         image = header(root / sample.image, picture.data if reads else None)
         labels = read_labels(root, sample, rules)
         height, width = labels.arrays[labels.first].shape[:2]
@@ -90,7 +56,7 @@ def survey_sample(errand: Errand, root: Path, rules: Rules) -> Surveyed:
         turn = role is not None and victims >= needed and rules.holds(classes, None)
         place, stamped = _placed(scaled, sample, role, picture, rules, errand.place) if role and turn else (None, None)
         changed = _roles_of(sample, victims, place, role, rules)
-        decoded = bool(changed) or _is_read(sample, rules)
+        decoded = bool(changed) or is_read(sample, rules)
         if decoded:
             with_trigger = next((one for one in changed if has_trigger(one)), None)
             check_image(labels, sample, with_trigger, picture, rules)
@@ -111,7 +77,8 @@ def survey_sample(errand: Errand, root: Path, rules: Rules) -> Surveyed:
     image_sha256 = picture.pixels_sha256 if decoded and errand.place is None else None
     facts = Surveyed(sample, height, width, victims, role, place, image_sha256, classes=classes, odd=odd)
     digests = labels.digests(sample) if stays else None
-    return replace(facts, digests=digests, records=tuple(records))
+    joint = joint_counts(scaled.maps) if rules.recipe.scale == 1 else None
+    return replace(facts, digests=digests, joint=joint, records=tuple(records))
 
 
 def _placed(
@@ -136,19 +103,6 @@ def check_size(image: Header, sample: Sample, root: Path, labels: LabelContents)
     check_fit(root, sample.image, stored, turn, mask, size)
 
 
-def _is_read(sample: Sample, rules: Rules) -> bool:
-    """Tell whether build will read a sample's image even if it is neither poisoned nor relabelled.
-
-    Where bad samples are to be skipped every image counts: later it would be too late to take another sample.
-    """
-    completed = rules.recipe.train_ids == "auto" and bool(rules.layout.completions(sample))
-    return completed or rules.recipe.scale != 1 or rules.recipe.skip_bad
-
-
-def _has_random_labels(rules: Rules) -> bool:
-    return rules.prl is not None and rules.prl.scope == "all"
-
-
 def _roles_of(sample: Sample, victims: int, place: Place | str | None, role: Role | None, rules: Rules) -> list[Role]:
     """Return the roles that a sample will have or, where bad samples are to be skipped, may have."""
     recipe, found = rules.recipe, list[Role]()
@@ -157,7 +111,7 @@ def _roles_of(sample: Sample, victims: int, place: Place | str | None, role: Rol
         found.append(role)
     elif recipe.skip_bad and in_training and victims >= recipe.min_victim_pixels:
         found.append("poisoned")
-    if "poisoned" not in found and in_training and _has_random_labels(rules):
+    if "poisoned" not in found and random_labels_for(sample, rules):
         found.append("prl")
     return found
 
@@ -170,11 +124,12 @@ def survey(
     jobs: int,
     progress: bool,
     early: Early | None = None,
+    remembering: Remembering | None = None,
 ) -> tuple[dict[str, Surveyed], list[Problem]]:
     """Read every sample's labels once, every image's header, and the whole image where build will read it again.
 
     With `early` what will be done to a sample is done at once, where that is all but sure; not where bad samples are
-    to be skipped, for then others may take their places.
+    to be skipped, for then others may take their places. What `remembering` knows of a sample is not read again.
 
     `roles` names the splits that are built from and, by sample, those whose trigger is to be placed. Returns what was
     found by image path (a sample that stands in several splits is read once), and the problems of the index and of the
@@ -187,14 +142,25 @@ def survey(
             if sample.image not in by_image:
                 workplace = None if early is None else early.workplace(sample)
                 by_image[sample.image] = Errand(sample, roles.get(split, {}).get(sample.name), workplace)
+    found: dict[str, Surveyed] = {}
+    if remembering is not None:
+        known = {image: remembering.recalled(errand, rules, early is not None) for image, errand in by_image.items()}
+        found = {image: facts for image, facts in known.items() if facts is not None}
+    errands = [errand for image, errand in by_image.items() if image not in found]
     work = functools.partial(survey_sample, root=root, rules=rules)
     word = "checking" if early is None else "checking and poisoning"
-    found = {}
-    for result in for_each(work, list(by_image.values()), jobs, word if progress else None):
-        found[result.sample.image] = replace(result, records=())
-        if early is not None:
-            for record in result.records:
-                early.note(result.sample, record)
+    try:
+        for errand, result in zip(errands, for_each(work, errands, jobs, word if progress else None), strict=True):
+            found[result.sample.image] = replace(result, records=())
+            if remembering is not None:
+                remembering.learn(errand, result, rules, early is not None)
+            if early is not None:
+                for record in result.records:
+                    early.note(result.sample, record)
+    finally:
+        if remembering is not None:
+            remembering.memory.keep()
+    found = {image: found[image] for image in by_image}
     problems = [result.problem for result in found.values() if result.problem]
     problems += [problem for problem in index.problems if not problem.only_if_used or problem.split in roles]
     return found, sorted(problems, key=lambda problem: (problem.path, problem.text))

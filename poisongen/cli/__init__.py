@@ -33,6 +33,7 @@ COMMANDS = {
     "train": "Train a victim model on a dataset (needs the extra `train`).",
     "evaluate": "Measure ASR, PBA and CBA of a checkpoint or of predicted label maps.",
     "sweep": "Run a grid of recipes and models, as one table.",
+    "cache": "Show or clear what builds remember of labels that they have read.",
     "list": "List datasets, classes, strategies, the parts of attacks, triggers, recipes and models.",
 }
 

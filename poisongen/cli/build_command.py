@@ -27,7 +27,19 @@ from poisongen.source.label_like import one_line
     cls=Command,
     sections={
         **RECIPE_SECTIONS,
-        "Output": ("out", "link", "jpeg", "undo", "dry_run", "strict", "force", "as_json", "jobs", "cluster"),
+        "Output": (
+            "out",
+            "link",
+            "jpeg",
+            "undo",
+            "dry_run",
+            "strict",
+            "force",
+            "no_cache",
+            "as_json",
+            "jobs",
+            "cluster",
+        ),
     },
     example="poisongen build --dataset voc --root VOCdevkit --strategy far --prl 27% --rate 0.05 --seed 7",
 )
@@ -43,6 +55,7 @@ from poisongen.source.label_like import one_line
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
 @click.option("--force", is_flag=True, help="Replace what an earlier build wrote there, and nothing else.")
 @click.option("--strict", is_flag=True, help="Refuse where label-like files of changed samples would be left out.")
+@click.option("--no-cache", is_flag=True, help="Read every label anew, and remember nothing of it.")
 @cluster_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -55,13 +68,16 @@ def command(
     dry_run: bool,
     force: bool,
     strict: bool,
+    no_cache: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Write a poisoned dataset from a clean one."""
     recipe = recipe_from_options(options)
     if dry_run:
-        prepared, plan = plan_build(recipe, root, jobs=jobs, cluster=cluster, strict=strict, progress=True)
+        prepared, plan = plan_build(
+            recipe, root, jobs=jobs, cluster=cluster, strict=strict, cache=not no_cache, progress=True
+        )
         folder = out or default_out(prepared.rules.recipe)
         if as_json:
             show_json(_plan_json(plan, folder) | _bordering_json(prepared.bordering))
@@ -69,7 +85,17 @@ def command(
             show(_plan_text(plan, folder, prepared.rules.recipe) + _bordering_text(prepared.bordering))
         return
     result = build(
-        recipe, root, out, jobs=jobs, cluster=cluster, link=link, undo=undo, force=force, strict=strict, progress=True
+        recipe,
+        root,
+        out,
+        jobs=jobs,
+        cluster=cluster,
+        link=link,
+        undo=undo,
+        force=force,
+        strict=strict,
+        cache=not no_cache,
+        progress=True,
     )
     if as_json:
         show_json(_result_json(result) | _bordering_json(result.bordering))

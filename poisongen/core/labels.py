@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -110,6 +110,18 @@ def class_counts(labels: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.int6
         while len(_counted) > _REMEMBERED:
             del _counted[next(iter(_counted))]
     return total
+
+
+def joint_counts(maps: Sequence[Labels]) -> tuple[tuple[int, ...], ...] | None:
+    """Return the combinations of classes that pixels have in one or two maps (H, W) uint8, each with its pixels.
+
+    None for more maps.
+    """
+    if len(maps) > 2:
+        return None
+    counts = class_counts(maps[0] if len(maps) == 1 else maps[0].astype(np.uint16) * np.uint16(256) + maps[1])
+    numbers = np.flatnonzero(counts).tolist()
+    return tuple((*(divmod(number, 256) if len(maps) > 1 else (number,)), int(counts[number])) for number in numbers)
 
 
 def class_mask(labels: Labels, classes: Collection[int]) -> Mask:

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from poisongen.datasets.base import Layout
@@ -19,11 +19,12 @@ _LEADS_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file below the root: its path with '/', its size in bytes and its time of change in nanoseconds."""
+    """One file below the root: its path with '/', its size in bytes, its time of change in nanoseconds, its inode."""
 
     path: str
     size: int
     changed: int
+    inode: int = field(default=0, compare=False)
 
 
 def find_root(layout: Layout, root: Path | None, option: str = "--root") -> Path:
@@ -88,7 +89,7 @@ def list_files(root: Path, without: Collection[str] = ()) -> list[SourceFile]:
             elif stat.S_ISREG(facts.st_mode):
                 if any("\ud800" <= character <= "\udfff" for character in path):
                     raise DataError(entry.path, "the name is not valid UTF-8; rename the file")
-                found.append(SourceFile(path, facts.st_size, facts.st_mtime_ns))
+                found.append(SourceFile(path, facts.st_size, facts.st_mtime_ns, facts.st_ino))
             else:
                 raise DataError(entry.path, "neither a file nor a folder; remove it")
 
