@@ -69,7 +69,9 @@ test-loaders: $(VENV)/.loaders
 
 # Engines and object stores of other machines, started here on loopback (see docs/scale.md).
 $(VENV)/.remote: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,dask,ray,s3]' 'moto[server]>=5.0'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,dask,ray,s3]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'moto[server]>=5.0' \
+		"botocore==$$($(BIN)/python -c 'import botocore; print(botocore.__version__)')"  # what s3fs needs, no newer one
 	touch $@
 
 test-remote: $(VENV)/.remote
