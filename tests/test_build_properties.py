@@ -841,6 +841,7 @@ def test_a_truncated_file_stops_the_build_and_leaves_nothing(tmp_path, sticker, 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_an_error_in_a_worker_is_one_line_and_no_traceback(tmp_path, sticker):
     """The pool's own threads must not print their dismay when the build stops them; a race, so several times."""
     root = folder_data(tmp_path / "in", count=12)

@@ -54,7 +54,7 @@ def test_a_sample_that_was_passed_over_for_no_reason(
     recipe = RECIPE | {"scale": scale, "trigger_size": 5}
     chosen = first_of(cityscapes, tmp_path, role, recipe)
     monkeypatch.setattr(placing, "place_on", lying_placer((chosen, role), reason))
-    build(recipe, cityscapes, tmp_path / "out", jobs=1)
+    build(recipe, cityscapes, tmp_path / "out", jobs=1, cache=False)
     report = audit(tmp_path / "out", cityscapes if with_source else None, jobs=1)
     assert [fault.sample for fault in report.faults] == [chosen]
     assert report.faults[0].file == "poisongen/skipped.jsonl"
@@ -69,7 +69,7 @@ def test_labels_that_are_random_hide_the_reason_without_the_source_alone(
     recipe = RECIPE | {"prl": 50}
     chosen = first_of(cityscapes, tmp_path, "poisoned", recipe)
     monkeypatch.setattr(placing, "place_on", lying_placer((chosen, "poisoned"), "no eligible position"))
-    build(recipe, cityscapes, tmp_path / "out", jobs=1)
+    build(recipe, cityscapes, tmp_path / "out", jobs=1, cache=False)
     report = audit(tmp_path / "out", cityscapes if with_source else None, jobs=1)
     assert report.clean != with_source
     assert with_source or any("passed over" in note for note in report.not_checked)
@@ -80,7 +80,7 @@ def test_a_sound_sample_that_was_skipped_as_bad(scale, undo, with_source, citysc
     recipe = RECIPE | {"scale": scale, "trigger_size": 5, "skip_bad": True}
     chosen = first_of(cityscapes, tmp_path, "poisoned", recipe)
     monkeypatch.setattr(survey, "check_image", lying_reader(f"{chosen.split('/')[-1]}_leftImg8bit.png"))
-    build(recipe, cityscapes, tmp_path / "out", jobs=1, undo=undo)
+    build(recipe, cityscapes, tmp_path / "out", jobs=1, cache=False, undo=undo)
     monkeypatch.undo()
     report = audit(tmp_path / "out", cityscapes if with_source else None, jobs=1)
     assert any("a sound sample" in fault.found and chosen.split("/")[-1] in fault.file for fault in report.faults)
@@ -92,7 +92,7 @@ def test_a_sound_sample_skipped_in_a_scaled_build_is_named_as_unchecked_without_
     recipe = RECIPE | {"scale": 0.5, "trigger_size": 5, "skip_bad": True}
     chosen = first_of(cityscapes, tmp_path, "poisoned", recipe)
     monkeypatch.setattr(survey, "check_image", lying_reader(f"{chosen.split('/')[-1]}_leftImg8bit.png"))
-    build(recipe, cityscapes, tmp_path / "out", jobs=1)
+    build(recipe, cityscapes, tmp_path / "out", jobs=1, cache=False)
     report = audit(tmp_path / "out", jobs=1)
     assert report.clean
     assert any("bad samples" in note for note in report.not_checked)
@@ -127,7 +127,7 @@ KINDS = ("image", "label", "no image", "no label", "test image", "size")
 def test_honest_builds_with_bad_samples_are_clean(kind, scale, undo, cityscapes, tmp_path):
     broken(cityscapes, kind)
     recipe = RECIPE | {"scale": scale, "trigger_size": 5, "skip_bad": True}
-    build(recipe, cityscapes, tmp_path / "out", jobs=1, undo=undo)
+    build(recipe, cityscapes, tmp_path / "out", jobs=1, cache=False, undo=undo)
     lines = (tmp_path / "out/poisongen/skipped.jsonl").read_text().splitlines()
     assert [json.loads(line)["reason"] for line in lines] == ["bad file"]
     for source in (None, cityscapes):

@@ -575,6 +575,7 @@ def test_a_large_picture_is_no_warning(monkeypatch):
         assert png_file.decode(labels, "x.png").shape == SIZE
 
 
+@pytest.mark.slow
 def test_no_warning_reaches_the_terminal_and_none_is_an_error(tmp_path):
     """Also in workers. To Pillow a corrupt EXIF block is a UserWarning."""
     odd_folder(tmp_path, [broken_exif(save(photo(*SIZE, seed=seed))) for seed in range(4)])

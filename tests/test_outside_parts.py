@@ -248,6 +248,7 @@ STEPS = [
 """Command lines in their order, their exit status, and what they print; further commands are further lines."""
 
 
+@pytest.mark.slow
 def test_a_build_with_all_four_parts(outside, tmp_path):
     for arguments, code, words in STEPS:
         done = outside(*arguments)

@@ -236,6 +236,7 @@ def test_it_writes_nothing_but_the_page(poisongen, cityscapes, tmp_path, monkeyp
     assert audit(tmp_path / "out", cityscapes, jobs=1).clean
 
 
+@pytest.mark.slow
 def test_a_first_import_of_matplotlib_leaves_no_cache(built, tmp_path):
     home = tmp_path / "home"
     home.mkdir()

@@ -205,6 +205,7 @@ def test_companions_that_were_forgotten(poisongen, streets, tmp_path, without_pa
     assert (found["pairs"][0]["victim"], found["pairs"][0]["target"]) == ("car", "road")
 
 
+@pytest.mark.slow
 def test_poisongens_own_folder_is_never_read(poisongen, poisoned, tmp_path, without_patches):
     """Taken away, or full of lies, loops and things that are no files: the findings are the same."""
     told = package.scan(poisoned, "cityscapes", jobs=1).findings.as_json()

@@ -7,7 +7,6 @@ profile or a palette recolours it, and what stands after its end travels with it
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from poisongen.datasets.base import ClassTable
 from poisongen.errors import DataError
 from poisongen.files import png
 from poisongen.files.orientation import orientation
+from poisongen.files.png_codecs import DamagedError, inflated_length
 from poisongen.files.quiet import quiet
 from poisongen.records.manifest import FileRecord
 
@@ -46,12 +46,15 @@ class Parts:
     progressive: bool = False
 
 
-def take_apart(data: bytes, name: object) -> Parts:
-    """Take apart a PNG or JPEG file that can be decoded. DataError if its structure cannot be told."""
-    return _png_parts(data, name) if data[:8] == png.SIGNATURE else _jpeg_parts(data)
+def take_apart(data: bytes, name: object, surplus: bool = True) -> Parts:
+    """Take apart a PNG or JPEG file that can be decoded. DataError if its structure cannot be told.
+
+    Without `surplus` nobody asks what a PNG's picture data hold beyond the picture.
+    """
+    return _png_parts(data, name, surplus) if data[:8] == png.SIGNATURE else _jpeg_parts(data)
 
 
-def _png_parts(data: bytes, name: object) -> Parts:
+def _png_parts(data: bytes, name: object, inflate: bool) -> Parts:
     facts = png.parse(data, name)
     surplus = ["rows in interlaced order"] if facts.interlaced else []
     end = 8 + 25 + sum(12 + len(payload) for _, payload in facts.chunks)
@@ -66,7 +69,7 @@ def _png_parts(data: bytes, name: object) -> Parts:
         for at, (kind, payload) in enumerate(facts.chunks)
         if kind != b"IDAT" or at == first
     ]
-    if not facts.interlaced:
+    if inflate and not facts.interlaced:
         stream = b"".join(payload for kind, payload in facts.chunks if kind == b"IDAT")
         surplus += _surplus_of_stream(facts, stream)
     picture = ("PNG", f"{facts.bit_depth} bits", f"colour type {facts.colour_type}")
@@ -74,22 +77,14 @@ def _png_parts(data: bytes, name: object) -> Parts:
 
 
 def _surplus_of_stream(facts: png.Png, stream: bytes) -> list[str]:
-    """Inflate a PNG's picture data, piece by piece, and say what it holds beyond the rows."""
+    """Inflate a PNG's picture data, and say what it holds beyond the rows."""
     wanted = facts.height * (1 + -(-facts.width * facts.channels * facts.bit_depth // 8))
-    inflater = zlib.decompressobj()
-    got, left = 0, stream
     try:
-        while not inflater.eof and got <= wanted:
-            piece = inflater.decompress(left, 2**20)
-            got, left = got + len(piece), inflater.unconsumed_tail
-            if not piece and not left:
-                break
-    except zlib.error:
+        got, after = inflated_length(stream, wanted + 1)
+    except DamagedError:
         return ["picture data that cannot be inflated"]
     surplus = ["more rows than it has"] if got > wanted else []
-    if inflater.unused_data:
-        surplus.append(f"{len(inflater.unused_data)} bytes in IDAT after the picture")
-    return surplus
+    return [*surplus, f"{after} bytes in IDAT after the picture"] if after else surplus
 
 
 @dataclass(frozen=True)
@@ -283,7 +278,7 @@ def check_annotations(
     path = file.path
     try:
         parts = take_apart(data, path)
-        before = None if source is None else take_apart(source, path)
+        before = None if source is None else take_apart(source, path, surplus=False)
     except DataError as error:
         findings.test("annotations", False, path, "a file that can be taken apart", error.problem, sample)
         return

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from poisongen.auditing.annotations import check_annotations
 from poisongen.auditing.faults import Findings
-from poisongen.auditing.scene import Story, box_of, is_one_of, scene_of
+from poisongen.auditing.scene import Story, box_of, counts_in, is_one_of, scene_of
 from poisongen.auditing.stamping import is_encoded_anew
 from poisongen.core.labels import Relabelling
 from poisongen.datasets.base import LabelKind
@@ -124,7 +124,7 @@ def check_companions(story: Story, rules: Rules, known: bool, findings: Findings
         return
     targets, gone = set(rules.pairs.values()), _gone(story, rules)
     for kind, labels in story.maps.items():
-        left = set(np.unique(labels).tolist()) & gone
+        left = set(counts_in(labels)) & gone
         findings.test("labels", not left, paths[kind], "no victim pixel left", f"classes {sorted(left)}", name)
         _check_settled(story, kind, paths[kind], rules, findings)
     if targets:

@@ -1,6 +1,6 @@
 """Distance and eligible positions computed anew, with none of the code that placed the trigger.
 
-The build uses OpenCV's transforms and integral images; here SciPy's transforms and its sliding minimum and maximum.
+The build uses OpenCV's distances and counts of differing neighbours; here SciPy's distances and sliding maxima.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -28,16 +29,16 @@ _AROUND = np.ones((3, 3), dtype=bool)  # pixels that touch at a corner belong to
 
 @dataclass(frozen=True)
 class Positions:
-    """Distances in pixels, (H, W) float64, and the eligible centres, (H, W) bool."""
+    """Distances in pixels, (H, W) int32 or float64, and the eligible centres, (H, W) bool."""
 
-    distances: npt.NDArray[np.float64]
+    distances: npt.NDArray[np.number]
     eligible: Mask
 
 
-def distances_to(victims: Mask, metric: str) -> npt.NDArray[np.float64]:
-    """Return every pixel's distance to the nearest victim pixel, (H, W) float64; there must be one."""
+def distances_to(victims: Mask, metric: str) -> npt.NDArray[np.number]:
+    """Return every pixel's distance to the nearest victim pixel, (H, W) int32 or float64; there must be one."""
     if metric == "chebyshev":
-        return np.asarray(ndimage.distance_transform_cdt(~victims, metric="chessboard"), dtype=np.float64)
+        return np.asarray(ndimage.distance_transform_cdt(~victims, metric="chessboard"))
     squares = np.rint(np.asarray(ndimage.distance_transform_edt(~victims)) ** 2)
     return np.asarray(np.sqrt(squares))
 
@@ -74,10 +75,7 @@ def find_positions(labels: Array, victims: Mask, void: Collection[int], rules: P
         eligible[rows, columns] = True
         # At a centre, the filters see [centre - side // 2, + side): the box of that centre.
         eligible &= _ground_fits(labels, victims, void, size, rules)
-    under = {
-        number: ndimage.maximum_filter(labels == number, size=size, mode="nearest")
-        for number in {*rules.covers, *rules.spares}
-    }
+    under = {number: _highest(labels == number, size) for number in {*rules.covers, *rules.spares}}
     for number in rules.covers:
         eligible &= under[number]
     if rules.spares:
@@ -91,17 +89,22 @@ def find_positions(labels: Array, victims: Mask, void: Collection[int], rules: P
     return Positions(distances, eligible)
 
 
+def _highest(values: Array, size: tuple[int, int]) -> Array:
+    """Return the highest value in each centre's box, for (H, W) bool or uint8; at the edge, in what lies inside."""
+    middle = size[1] // 2, size[0] // 2
+    found = cv2.dilate(np.ascontiguousarray(values).view(np.uint8), np.ones(size, np.uint8), anchor=middle)
+    return np.asarray(found).view(values.dtype)
+
+
 def _ground_fits(
     labels: Array, victims: Mask, void: Collection[int], size: tuple[int, int], rules: PlacementRules
 ) -> Mask:
     """Tell for every centre whether its box lies on what it may lie on."""
-    some = np.asarray(ndimage.maximum_filter(victims, size=size, mode="nearest"))
-    every = np.asarray(ndimage.minimum_filter(victims, size=size, mode="nearest"))
+    some = _highest(victims, size)
+    every = ~_highest(~victims, size) if rules.ground != "off" else some
     one_class = np.ones(labels.shape, dtype=bool)
     if rules.region == "single" or rules.ground != "off":
-        lowest = ndimage.minimum_filter(labels, size=size, mode="nearest")
-        highest = ndimage.maximum_filter(labels, size=size, mode="nearest")
-        one_class = (lowest == highest) & ~is_one_of(labels, void)
+        one_class = (_highest(labels, size) == ~_highest(~labels, size)) & ~is_one_of(labels, void)
     return np.asarray(one_class & {"off": ~some, "on": every, "any": some == every}[rules.ground])
 
 

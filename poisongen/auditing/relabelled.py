@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from poisongen.auditing.companions import check_follows
 from poisongen.auditing.faults import Findings
-from poisongen.auditing.scene import Story, box_of, decided, is_one_of, scene_of, victims_in
+from poisongen.auditing.scene import Story, box_of, counts_in, decided, is_one_of, scene_of, victims_in
 from poisongen.core.draws import keyed_generator
 from poisongen.core.labels import Relabelling, prl_pixel_count, random_labels
 from poisongen.recipe.rules import Rules
@@ -101,7 +101,7 @@ def _check_random(record: SampleRecord, labels: _Labels, path: str, rules: Rules
     free = ~labels.claimed
     for other in labels.maps.values():
         free &= (other == labels.old) & ~is_one_of(other, void)
-    present = set(np.unique(labels.old).tolist())
+    present = set(counts_in(labels.old))
     allowed = present - void - set(rules.victims) if prl.classes is None else set(prl.classes)
     at = labels.random
     unfree = int((at & ~free).sum())

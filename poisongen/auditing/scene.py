@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -55,25 +57,28 @@ def box_of(record: SampleRecord) -> Box | None:
 
 def is_one_of(labels: Array, classes: Any) -> npt.NDArray[np.bool_]:
     """Tell which pixels have one of these classes; same shape as `labels`."""
-    return np.asarray(np.isin(labels, list(classes)))
+    if labels.dtype != np.uint8:
+        return np.asarray(np.isin(labels, list(classes)))
+    table = np.isin(np.arange(256), list(classes))
+    return np.asarray(cv2.LUT(np.ascontiguousarray(labels), table.view(np.uint8))).view(np.bool_)
 
 
 def victims_in(maps: Mapping[str, Array], rules: Rules) -> npt.NDArray[np.bool_]:
     """Tell which pixels are a victim in any of a sample's maps, (H, W) bool."""
-    return np.asarray(np.any([is_one_of(labels, rules.victims) for labels in maps.values()], axis=0))
+    return np.asarray(functools.reduce(np.logical_or, [is_one_of(labels, rules.victims) for labels in maps.values()]))
 
 
 def counts_in(labels: Array) -> dict[int, int]:
     """Return how many pixels each class has that is in a label map."""
-    numbers, counts = np.unique(labels, return_counts=True)
-    return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+    counts = np.bincount(labels.ravel())
+    return {number: int(counts[number]) for number in np.flatnonzero(counts).tolist()}
 
 
 def scene_of(maps: Mapping[str, Array], contents: Mapping[str, Content], box: Box | None, rules: Rules) -> Scene:
     """Return a sample with these true labels as a label rule sees it. `contents` are its files by kind."""
     labels, kinds = next(iter(maps.values())), rules.layout.kinds
     objects = None
-    for kind, content in contents.items():
+    for kind, content in contents.items() if rules.label_rule.asks_objects else ():
         finder = kinds[kind].objects if kind in kinds else None
         pixels = content.pixels
         if finder is not None and pixels is not None and pixels.shape == labels.shape and objects is None:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import cv2
 import numpy as np
 
 from poisongen.datasets.label_checks import Array, LabelBefore, LabelCheck, LabelNow, Wrong, unlike
@@ -24,7 +25,7 @@ def _train_ids(now: LabelNow) -> Array:
     table = np.full(256, _VOID_TRAIN_ID, dtype=np.uint8)
     for train_id, number in enumerate(now.classes.trained):
         table[number] = train_id
-    return np.asarray(table[now.ids])
+    return np.asarray(cv2.LUT(now.ids, table))
 
 
 def _train_ids_agree(now: LabelNow) -> Wrong | None:
@@ -42,15 +43,16 @@ def _instances_agree(now: LabelNow) -> Wrong | None:
     """An instance's ID is its class times 1,000 and its number, all else has the class alone, in 8 or 16 bits."""
     if now.pixels is None:
         return Wrong("a picture", "none", inherited=False)
-    found = now.pixels.astype(np.int64)
-    classes = np.where(found >= _FIRST_INSTANCE, found // _FIRST_INSTANCE, found)
-    return unlike(now.ids.astype(np.int64), classes, "instances of the label map's classes")
+    table = np.arange(1 << 16)
+    table[_FIRST_INSTANCE:] //= _FIRST_INSTANCE
+    classes = table.astype(np.uint16)[now.pixels]
+    return unlike(now.ids.astype(np.uint16), classes, "instances of the label map's classes")
 
 
 def _instances_follow(now: LabelNow, before: LabelBefore) -> Wrong | None:
     if before.pixels is None or before.pixels.shape != now.ids.shape:
         return Wrong("instances of the source's own", "none", inherited=False)
-    wanted = np.where(before.changed, now.ids.astype(np.int64), before.pixels.astype(np.int64))
+    wanted = np.where(before.changed, now.ids, before.pixels)
     return unlike(wanted, now.pixels, "the source's instances, and plain class IDs where labels changed")
 
 

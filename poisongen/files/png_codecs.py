@@ -86,6 +86,19 @@ def inflate(stream: bytes, length: int) -> bytes:
     return data
 
 
+def inflated_length(stream: bytes, most: int) -> tuple[int, int]:
+    """Return how many bytes a zlib stream holds, up to `most`, and how many bytes follow it. DamagedError."""
+    inflater: Any = zlib.decompressobj()
+    if igzip_lib is not None:
+        inflater = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_ZLIB)
+    errors = (zlib.error,) if igzip_lib is None else (zlib.error, igzip_lib.IsalError)
+    try:
+        got = len(inflater.decompress(stream, most))
+    except errors as error:
+        raise DamagedError(f"damaged PNG: its picture cannot be inflated ({error})") from None
+    return got, len(inflater.unused_data)
+
+
 def deflate(*rows: Piece | Rows, wide: bool = False) -> bytes:
     """Return a zlib stream of filtered rows, given in pieces; fast rather than small.
 
