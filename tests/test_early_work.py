@@ -10,7 +10,7 @@ from poisongen import audit, build
 from poisongen.building import placing, plan, sample, survey
 from poisongen.errors import ChoiceError
 from poisongen.records.standing import STAGING
-from poisongen.source import picture
+from poisongen.source import derived, picture
 from tests.conftest import manifest, summary
 
 CITYSCAPES = {"dataset": "cityscapes", "strategy": "random", "trigger_size": 7, "rate": 0.3}
@@ -70,7 +70,7 @@ def test_the_same_files_as_without_early_work(name, whole, cityscapes, tmp_path,
 @pytest.mark.parametrize("kind", ["patch", "blend", "warp"])
 def test_a_sample_is_read_once(kind, cityscapes, tmp_path, monkeypatch):
     labels, images = collections.Counter(), collections.Counter()
-    real_read, real_decode = survey.read_labels, picture.open_picture
+    real_read, real_decode = derived.read_labels, picture.open_picture
 
     def read(root, item, *arguments, **keywords):
         labels[item.name] += 1
@@ -80,7 +80,7 @@ def test_a_sample_is_read_once(kind, cityscapes, tmp_path, monkeypatch):
         images[path] += 1
         return real_decode(data, path)
 
-    for module in (survey, sample, placing):
+    for module in (derived, sample, placing):
         monkeypatch.setattr(module, "read_labels", read)
     monkeypatch.setattr(picture, "open_picture", decode)
     without_train_ids(cityscapes)

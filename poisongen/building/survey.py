@@ -26,8 +26,8 @@ from poisongen.parallel import for_each
 from poisongen.recipe.rules import Rules
 from poisongen.records.manifest import Role
 from poisongen.records.roles import has_trigger, prefix_of
-from poisongen.source.derived import without_odd
-from poisongen.source.labels import LabelContents, check_fit, read_labels
+from poisongen.source.derived import read_without_odd
+from poisongen.source.labels import LabelContents, check_fit
 from poisongen.source.listing import read_file
 from poisongen.source.picture import Picture
 
@@ -43,10 +43,9 @@ def survey_sample(errand: Errand, root: Path, rules: Rules) -> Surveyed:
     sample, role = errand.sample, errand.role
     picture = Picture(root, sample.image)
     try:
-        sample, odd = without_odd(sample, root, rules)
         reads = role is not None or is_read(sample, rules)
         image = header(root / sample.image, picture.data if reads else None)
-        labels = read_labels(root, sample, rules)
+        sample, labels, odd = read_without_odd(sample, root, rules)
         height, width = labels.arrays[labels.first].shape[:2]
         check_size(image, sample, root, labels)
         scaled = labels.scaled(rules.recipe.scale)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from poisongen.datasets.base import Index, LabelFile, Layout, Sample
+from poisongen.datasets.base import Array, Index, LabelFile, Layout, Sample
 from poisongen.datasets.label_arrays import decode_label_file
 from poisongen.datasets.label_checks import LabelNow
 from poisongen.errors import DataError
@@ -16,33 +16,44 @@ from poisongen.source.labels import LabelContents, read_labels
 from poisongen.source.listing import read_file
 
 
-def without_odd(sample: Sample, root: Path, rules: Rules) -> tuple[Sample, tuple[str, ...]]:
-    """Return a sample without the derived files that do not agree with its other label files, and these files' paths.
+def read_without_odd(sample: Sample, root: Path, rules: Rules) -> tuple[Sample, LabelContents, tuple[str, ...]]:
+    """Read a sample's labels but for derived files that do not agree with its others.
 
-    DataError if one of the others is bad.
+    Returns the sample without these, its labels, and the odd files' paths. DataError if one of the others is bad.
     """
     kinds = rules.layout.kinds
     derived = [label for label in sample.labels if kinds[label.kind].derived]
     if not derived:
-        return sample, ()
+        return sample, read_labels(root, sample, rules), ()
     plain = replace(sample, labels=tuple(label for label in sample.labels if label not in derived))
     labels = read_labels(root, plain, rules)
-    odd = [label for label in derived if not _agrees(label, labels, root, rules)]
-    return replace(sample, labels=tuple(label for label in sample.labels if label not in odd)), tuple(
-        label.path for label in odd
+    agreeing = {label: found for label in derived if (found := _agreeing(label, labels, root, rules)) is not None}
+    odd = tuple(label.path for label in derived if label not in agreeing)
+    kept = tuple(label for label in sample.labels if label.path not in odd)
+    raw = {**labels.raw, **{label.kind: data for label, (data, _) in agreeing.items()}}
+    arrays = {**labels.arrays, **{label.kind: pixels for label, (_, pixels) in agreeing.items()}}
+    order = [label.kind for label in kept]
+    whole = LabelContents(
+        {kind: raw[kind] for kind in order},
+        {kind: arrays[kind] for kind in order if kind in arrays},
+        labels.semantic,
+        labels.ids,
     )
+    return replace(sample, labels=kept), whole, odd
 
 
-def _agrees(label: LabelFile, labels: LabelContents, root: Path, rules: Rules) -> bool:
+def _agreeing(label: LabelFile, labels: LabelContents, root: Path, rules: Rules) -> tuple[bytes, Array] | None:
+    """Return a derived file's bytes and pixels if it agrees with the sample's other files, else None."""
     kind = rules.layout.kinds[label.kind]
     try:
         data = read_file(root, label.path)
         pixels = decode_label_file(kind, data, root / label.path)
     except DataError:
-        return False
+        return None
+    pixels.flags.writeable = False
     shape = labels.maps[0].shape
     if pixels.shape[:2] != shape or orientation(data) != AS_STORED or kind.fault(pixels, rules.classes) is not None:
-        return False
+        return None
     now = LabelNow(
         kind=label.kind,
         data=data,
@@ -53,7 +64,7 @@ def _agrees(label: LabelFile, labels: LabelContents, root: Path, rules: Rules) -
         random=0,
         classes=rules.classes,
     )
-    return kind.check.agrees(now) is None
+    return (data, pixels) if kind.check.agrees(now) is None else None
 
 
 def derived_paths(index: Index, layout: Layout) -> frozenset[str]:
